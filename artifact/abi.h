@@ -1,0 +1,123 @@
+/* The contract between a compiled model and whatever runs it: a plain C ABI, free of Node and of C++.
+ *
+ * A model is one shared library per target. It exports a single symbol, bn_model(), which returns a constant table of
+ * sizes and functions. The caller owns all memory and all threads: the library allocates nothing, starts nothing and
+ * keeps no state, so any number of callers may use it at once.
+ */
+#ifndef BN_ABI_H
+#define BN_ABI_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BN_ABI_VERSION 1
+
+/* How keys and values are stored in the cache. */
+enum { BN_KV_F32 = 0, BN_KV_F16 = 1 };
+
+/* The barrier that the threads of one step meet at. Zero it once, set `threads`, and share it between them.
+ * The two counters live on cache lines of their own: everybody spins on `phase`, everybody adds to `arrived`. */
+typedef struct bn_team {
+  uint32_t threads;
+  uint8_t pad0[60];
+  uint32_t arrived;
+  uint8_t pad1[60];
+  uint32_t phase;
+  uint8_t pad2[60];
+} bn_team;
+
+/* One token to process. Tokens of one sequence appear in order of position; their positions follow on without a gap
+ * from what the cache already holds of that sequence. */
+typedef struct bn_token {
+  int32_t id;         /* 0 <= id < vocab */
+  int32_t position;   /* 0 <= position < kv_capacity */
+  int32_t sequence;   /* which KV slot */
+  int32_t logits_row; /* where its logits go (0, 1, ... in order of the tokens that want them), or -1 */
+} bn_token;
+
+/* Arguments of one step, read-only and shared by all its threads. */
+typedef struct bn_step_args {
+  const uint8_t *weights;    /* the packed weights file, mapped; 64-byte aligned */
+  uint8_t *workspace;        /* workspace_bytes(token_count) bytes, 64-byte aligned */
+  uint8_t *kv;               /* the KV cache: sequence s starts at kv + s * kv_sequence_bytes; 64-byte aligned */
+  int64_t kv_sequence_bytes; /* bytes between sequences: kv_bytes(kv_type, kv_capacity) or more */
+  int32_t kv_capacity;       /* positions that each sequence has room for */
+  int32_t kv_type;           /* BN_KV_F32 or BN_KV_F16 */
+  const bn_token *tokens;    /* [token_count] */
+  int32_t token_count;       /* 1 <= token_count <= max_tokens */
+  int32_t logits_count;      /* how many of them have logits_row >= 0 */
+  float *logits;             /* [logits_count][vocab] */
+  bn_team *team;
+} bn_step_args;
+
+/* What quantising a token's activations left behind: multiply an integer sum by `inverse_scale` (= max|x| / 127) to
+ * come back to real units; `sum` is the sum of the token's int8 values. */
+typedef struct bn_quant {
+  float inverse_scale;
+  int32_t sum;
+} bn_quant;
+
+/* A ternary linear over `tokens` quantised activations: y[t][m] (+)= sum_k w[m][k] q[t][k] * group_scale * inverse_scale.
+ * Rows come in groups of 16; the call computes groups group_begin (inclusive) to group_end (exclusive). */
+typedef struct bn_bitlinear_args {
+  const uint8_t *weights;    /* packed codes of the whole matrix, 64-byte aligned */
+  const float *group_scales; /* [m / 16], the weight scale of each row group */
+  const int8_t *q;           /* [tokens][k padded to 16], zero in the padding, 64-byte aligned */
+  const bn_quant *quant;     /* [tokens] */
+  float *y;                  /* [tokens][m padded to 16] */
+  int32_t tokens;
+  int32_t accumulate;        /* 0: y = ..., 1: y += ... */
+  uint8_t *scratch;          /* scratch_bytes of this kernel, one per thread, 64-byte aligned */
+} bn_bitlinear_args;
+
+typedef void (*bn_bitlinear_fn)(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
+
+/* One ternary kernel of the library, for tests and benches. `m` and `k` are the logical sizes. */
+typedef struct bn_kernel {
+  const char *name;
+  int32_t m, k;
+  int32_t max_tokens; /* 1: a GEMV, which takes exactly one token; otherwise any number up to this */
+  int32_t scratch_bytes;
+  bn_bitlinear_fn run;
+} bn_kernel;
+
+/* The table of one compiled model on one target. */
+typedef struct bn_model_info {
+  uint32_t abi_version;    /* BN_ABI_VERSION */
+  const char *key;         /* equals targets[id].key in the manifest: library and manifest belong together */
+  const char *target;
+  int32_t vocab, context, max_tokens;
+  int32_t kernel_count;
+  const bn_kernel *kernels;
+
+  /* Bytes of workspace for a step of that many tokens on that many threads. */
+  int64_t (*workspace_bytes)(int32_t tokens, int32_t threads);
+  /* Bytes of KV cache of one sequence with room for that many positions. */
+  int64_t (*kv_bytes)(int32_t kv_type, int32_t kv_capacity);
+
+  /* Runs one step. Every thread of the team calls it with the same args and its own index, 0 <= thread < team->threads.
+   * When the last one returns, args->logits is complete. */
+  void (*step)(const bn_step_args *args, int32_t thread);
+
+  /* Runs each ternary kernel on the first and last row group of every matrix that uses it, with fixed activations, and
+   * writes one checksum per kernel: checksums[kernel_count]. They must equal the manifest's. `workspace` is as for a
+   * step of max_tokens tokens on one thread. */
+  void (*self_test)(const uint8_t *weights, uint8_t *workspace, uint64_t *checksums);
+
+  /* What this machine can do at best, for ratios: reads `bytes` bytes (a multiple of 4096) as wide as the target loads
+   * go and returns a value that depends on all of them; and runs `rounds` rounds of independent int8 dot products in
+   * registers, returning how many multiply-accumulates that was (`sink` keeps the result alive). */
+  uint64_t (*probe_read)(const uint8_t *data, int64_t bytes);
+  int64_t (*probe_dot)(int64_t rounds, int32_t *sink);
+} bn_model_info;
+
+/* The only exported symbol. */
+const bn_model_info *bn_model(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,92 @@
+import { z } from 'zod';
+
+/** Bumped when an older runtime could misread a newer artifact. */
+export const ARTIFACT_FORMAT = 1;
+/** Equals BN_ABI_VERSION in abi.h. */
+export const ABI_VERSION = 1;
+
+const hex = z.string().regex(/^[0-9a-f]+$/);
+const count = z.number().int().nonnegative();
+
+const kernel = z.strictObject({
+  /** `bn_<maths>__<machine>`: see compiler/kernels/name.ts. */
+  name: z.string(),
+  /** The plan step that uses it, as `qkv`, `gate_up`, `down`, …; all its uses, in order. */
+  uses: z.array(z.string()),
+  /** Why this kernel and this tile: `heuristic`, or the file that asked for it. */
+  reason: z.string(),
+  /** What bn_model_info.self_test must write for it, 16 hexadecimal digits. */
+  checksum: hex.length(16),
+});
+
+const target = z.strictObject({
+  /** Content key of sources, flags and toolchain; compiled into the library too. */
+  key: hex,
+  /** Shared library, relative to the artifact's folder. */
+  library: z.string(),
+  /** Which of `weights` it reads. */
+  layout: z.string(),
+  /** `x86-64` or `aarch64`, or `any` where the code fits the machine it was built on. */
+  arch: z.string(),
+  /** CPU features that must be there before the library is opened. */
+  features: z.array(z.string()),
+  /** Among the targets that a machine can run, the highest rank wins. */
+  rank: count,
+  compiler: z.string(),
+  flags: z.array(z.string()),
+  kernels: z.array(kernel),
+});
+
+const tensor = z.strictObject({
+  /** Plan name, as `layer.3.qkv`, `embedding`, `output_norm`. */
+  name: z.string(),
+  encoding: z.string(),
+  rows: count,
+  cols: count,
+  offset: count,
+  bytes: count,
+});
+
+const weights = z.strictObject({
+  file: z.string(),
+  bytes: count,
+  /** Of the whole file. Checked by `bitnet verify`, not at every load. */
+  sha256: hex.length(64),
+  tensors: z.array(tensor),
+});
+
+/** `manifest.json`: all that the runtime needs to know of an artifact before it opens a library of it. */
+export const manifestSchema = z.strictObject({
+  format: z.literal(ARTIFACT_FORMAT),
+  abi: z.literal(ABI_VERSION),
+  /** Version of the compiler that wrote it. */
+  compiler: z.string(),
+  model: z.strictObject({
+    name: z.string(),
+    architecture: z.string(),
+    /** sha256 of the model file it was compiled from. */
+    sha256: hex.length(64),
+    parameters: count,
+    layers: count,
+    embedding: count,
+    ffn: count,
+    heads: count,
+    kvHeads: count,
+    headDim: count,
+    vocab: count,
+    context: count,
+    activation: z.string(),
+    tiedHead: z.boolean(),
+  }),
+  tokenizer: z.string(),
+  /** Bytes of weights that a decode step reads: all but the embedding table's other rows. */
+  bytesPerToken: count,
+  weights: z.record(z.string(), weights),
+  targets: z.record(z.string(), target),
+});
+
+export type Manifest = z.infer<typeof manifestSchema>;
+export type TargetEntry = z.infer<typeof target>;
+export type KernelEntry = z.infer<typeof kernel>;
+export type WeightsEntry = z.infer<typeof weights>;
+export type TensorEntry = z.infer<typeof tensor>;
