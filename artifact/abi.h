@@ -114,8 +114,14 @@ typedef struct bn_model_info {
   int64_t (*probe_dot)(int64_t rounds, int32_t *sink);
 } bn_model_info;
 
+#if defined(_WIN32)
+#define BN_EXPORT __declspec(dllexport)
+#else
+#define BN_EXPORT __attribute__((visibility("default")))
+#endif
+
 /* The only exported symbol. */
-const bn_model_info *bn_model(void);
+BN_EXPORT const bn_model_info *bn_model(void);
 
 #ifdef __cplusplus
 }

@@ -31,7 +31,8 @@ const DARWIN: Record<string, readonly string[]> = {
 export function probeMachine(): Machine {
   const arch = ARCH[process.arch] ?? process.arch;
   if (process.platform === 'linux') return { arch, ...fromCpuinfo(readFileSync('/proc/cpuinfo', 'utf8')) };
-  if (process.platform === 'darwin') return { arch, ...fromSysctl(execFileSync('sysctl', ['-a'], { encoding: 'utf8' })) };
+  if (process.platform === 'darwin')
+    return { arch, ...fromSysctl(execFileSync('sysctl', ['-a'], { encoding: 'utf8' })) };
   return { arch, features: new Set(), cpu: 'unknown' };
 }
 

@@ -1,16 +1,7 @@
 import type { TokenizerData } from '../../artifact/tokenizer.ts';
 
 /** How a tensor's values are stored in the model file. */
-export type Encoding =
-  | 'f32'
-  | 'f16'
-  | 'bf16'
-  | 'q8_0'
-  | 'q6_k'
-  | 'q4_0'
-  | 'i2_s'
-  | 'tq1_0'
-  | 'tq2_0';
+export type Encoding = 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q6_k' | 'q4_0' | 'i2_s' | 'tq1_0' | 'tq2_0';
 
 /** The encodings that hold ternary weights. */
 export const TERNARY: ReadonlySet<Encoding> = new Set<Encoding>(['i2_s', 'tq1_0', 'tq2_0']);

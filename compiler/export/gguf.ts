@@ -1,0 +1,150 @@
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { BitnetError } from '../../errors.ts';
+import { encodedBytes } from '../import/encodings/index.ts';
+import { MAGIC } from '../import/gguf/reader.ts';
+import { ENCODING_NUMBERS } from '../import/gguf/types.ts';
+import { type MetadataValue, type Scalar, type ScalarType, VALUE_TYPES } from '../import/gguf/values.ts';
+import type { Encoding } from '../ir/model.ts';
+
+/** A tensor to write: its description, and its data in chunks of any size, `encodedBytes` bytes in all. */
+export interface TensorSource {
+  readonly name: string;
+  /** Outermost first: a matrix is [rows, columns]. */
+  readonly shape: readonly number[];
+  readonly encoding: Encoding;
+  data(): Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+}
+
+const ALIGNMENT = 32;
+const VERSION = 3;
+
+/**
+ * Writes a little-endian GGUF file of version 3, one chunk of tensor data after the other. The file appears under its
+ * name when it is complete, or not at all. `metadata` keeps its order; it must not hold another `general.alignment`
+ * than 32. Throws BitnetError if a tensor's data has another length than announced, or the system refuses to write.
+ */
+export async function writeGguf(
+  path: string,
+  metadata: ReadonlyMap<string, MetadataValue>,
+  tensors: readonly TensorSource[],
+): Promise<void> {
+  const temporary = `${path}.${process.pid}.partial`;
+  try {
+    const handle = await open(temporary, 'w');
+    try {
+      await write(handle, header(metadata, tensors));
+      for (const tensor of tensors) await writeTensor(handle, tensor);
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    if (error instanceof Error && 'code' in error) {
+      throw new BitnetError(`cannot write ${path}: ${error.message}`, { cause: error });
+    }
+    throw error;
+  }
+}
+
+async function writeTensor(handle: FileHandle, tensor: TensorSource): Promise<void> {
+  let written = 0;
+  for await (const chunk of tensor.data()) {
+    await write(handle, chunk);
+    written += chunk.length;
+  }
+  const bytes = bytesOf(tensor);
+  if (written !== bytes) {
+    throw new BitnetError(`the tensor ${tensor.name} has ${written} bytes of data instead of ${bytes}`);
+  }
+  await write(handle, padding(written));
+}
+
+function bytesOf({ shape, encoding }: TensorSource): number {
+  return encodedBytes(
+    encoding,
+    shape.reduce((count, size) => count * size, 1),
+  );
+}
+
+async function write(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  let written = 0;
+  while (written < bytes.length) written += (await handle.write(bytes, written)).bytesWritten;
+}
+
+function header(metadata: ReadonlyMap<string, MetadataValue>, tensors: readonly TensorSource[]): Uint8Array {
+  const joined = Buffer.concat([...headerParts(metadata, tensors)]);
+  return Buffer.concat([joined, padding(joined.length)]);
+}
+
+function* headerParts(
+  metadata: ReadonlyMap<string, MetadataValue>,
+  tensors: readonly TensorSource[],
+): Generator<Uint8Array> {
+  yield Buffer.from(MAGIC);
+  yield scalar('uint32', VERSION);
+  yield scalar('uint64', tensors.length);
+  yield scalar('uint64', metadata.size);
+  for (const [key, entry] of metadata) {
+    yield scalar('string', key);
+    yield typeNumber(entry.type);
+    yield* valueParts(entry);
+  }
+  let offset = 0;
+  for (const tensor of tensors) {
+    yield scalar('string', tensor.name);
+    yield scalar('uint32', tensor.shape.length);
+    for (const size of tensor.shape.toReversed()) yield scalar('uint64', size);
+    yield scalar('uint32', ENCODING_NUMBERS[tensor.encoding]);
+    yield scalar('uint64', offset);
+    const bytes = bytesOf(tensor);
+    offset += bytes + padding(bytes).length;
+  }
+}
+
+function* valueParts(entry: MetadataValue): Generator<Uint8Array> {
+  if (entry.type !== 'array') {
+    yield scalar(entry.type, entry.value);
+    return;
+  }
+  yield typeNumber(entry.elementType);
+  yield scalar('uint64', entry.value.length);
+  for (const element of entry.value) yield scalar(entry.elementType, element);
+}
+
+function typeNumber(type: ScalarType | 'array'): Uint8Array {
+  return scalar('uint32', VALUE_TYPES.indexOf(type));
+}
+
+const WRITE: Readonly<Record<ScalarType, (value: Scalar) => Uint8Array>> = {
+  uint8: (value) => Uint8Array.of(Number(value)),
+  int8: (value) => Uint8Array.of(Number(value)),
+  uint16: (value) => packed(2, (view) => view.setUint16(0, Number(value), true)),
+  int16: (value) => packed(2, (view) => view.setInt16(0, Number(value), true)),
+  uint32: (value) => packed(4, (view) => view.setUint32(0, Number(value), true)),
+  int32: (value) => packed(4, (view) => view.setInt32(0, Number(value), true)),
+  float32: (value) => packed(4, (view) => view.setFloat32(0, Number(value), true)),
+  bool: (value) => Uint8Array.of(value ? 1 : 0),
+  string: (value) => {
+    const text = Buffer.from(String(value));
+    return Buffer.concat([scalar('uint64', text.length), text]);
+  },
+  uint64: (value) => packed(8, (view) => view.setBigUint64(0, BigInt(value as number | bigint), true)),
+  int64: (value) => packed(8, (view) => view.setBigInt64(0, BigInt(value as number | bigint), true)),
+  float64: (value) => packed(8, (view) => view.setFloat64(0, Number(value), true)),
+};
+
+function scalar(type: ScalarType, value: Scalar): Uint8Array {
+  return WRITE[type](value);
+}
+
+function packed(bytes: number, set: (view: DataView) => void): Uint8Array {
+  const view = new DataView(new ArrayBuffer(bytes));
+  set(view);
+  return new Uint8Array(view.buffer);
+}
+
+/** Zeros up to the next multiple of the alignment. */
+function padding(bytes: number): Uint8Array {
+  return new Uint8Array((ALIGNMENT - (bytes % ALIGNMENT)) % ALIGNMENT);
+}

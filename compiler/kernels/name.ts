@@ -1,0 +1,42 @@
+import { BitnetError } from '../../errors.ts';
+
+/** What identifies a kernel: what it computes, how it is tiled, and the machine it is for. */
+export interface KernelName {
+  /** `bitlinear_i2` */
+  readonly family: string;
+  readonly m: number;
+  readonly k: number;
+  /** Rows, columns and tokens of a tile. One token: a GEMV. */
+  readonly tile: Tile;
+  readonly target: string;
+}
+
+export interface Tile {
+  /** Rows held in registers at once. */
+  readonly rows: number;
+  /** Columns summed before the running sums are widened: the whole padded K where they need no widening. */
+  readonly columns: number;
+  /** Tokens held in registers at once. */
+  readonly tokens: number;
+}
+
+/**
+ * Writes a kernel's name: the maths before `__`, the machine after, as
+ * `bn_bitlinear_i2_m2560k6912_t32x6912x12__x86_avx512vnni`.
+ * It is the file's stem, the C symbol, the manifest's key, the test's title and the bench's row.
+ */
+export function formatName({ family, m, k, tile, target }: KernelName): string {
+  return `bn_${family}_m${m}k${k}_t${tile.rows}x${tile.columns}x${tile.tokens}__${target.replaceAll('-', '_')}`;
+}
+
+const PATTERN =
+  /^bn_(?<family>[a-z0-9_]+)_m(?<m>\d+)k(?<k>\d+)_t(?<rows>\d+)x(?<columns>\d+)x(?<tokens>\d+)__(?<target>\w+)$/;
+
+/** Reads a kernel's name; `targets` are the ids to match the machine part with. Throws a BitnetError on any other text. */
+export function parseName(name: string, targets: readonly string[]): KernelName {
+  const groups = PATTERN.exec(name)?.groups;
+  const target = targets.find((id) => id.replaceAll('-', '_') === groups?.target);
+  if (!groups || !target) throw new BitnetError(`'${name}' is not the name of a kernel`);
+  const tile = { rows: Number(groups.rows), columns: Number(groups.columns), tokens: Number(groups.tokens) };
+  return { family: groups.family, m: Number(groups.m), k: Number(groups.k), tile, target };
+}

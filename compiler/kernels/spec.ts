@@ -1,0 +1,40 @@
+import { BitnetError } from '../../errors.ts';
+import type { Target } from '../../targets/target.ts';
+import type { Tile } from './name.ts';
+
+/** What a kernel computes, apart from how: one ternary matrix shape. */
+export interface KernelShape {
+  /** Rows, a multiple of 16: padding between fused parts is included. */
+  readonly m: number;
+  readonly k: number;
+}
+
+/** A kernel to render: what and how. */
+export interface KernelSpec extends KernelShape {
+  readonly name: string;
+  readonly family: string;
+  readonly tile: Tile;
+  /** Why this tile: `heuristic`, or the file that asked for it. */
+  readonly reason: string;
+}
+
+/** A spec that a family cannot meet exactly. The only error that may fall back to another kernel. */
+export class UnsupportedSpecError extends BitnetError {
+  override readonly name = 'UnsupportedSpecError';
+}
+
+/** A family of ternary kernels: what it computes, its limits and its tiles. Adding a family is adding a file. */
+export interface KernelFamily {
+  /** `bitlinear_i2_gemv`: the stem of its template too. */
+  readonly id: string;
+  /** Tokens it takes: a GEMV exactly one, a GEMM any number. */
+  readonly takes: 'one' | 'many';
+  /** Which packing of the weights it reads. */
+  readonly layout: string;
+  /** Throws UnsupportedSpecError where the shape and tile cannot be computed exactly on the target. */
+  check(shape: KernelShape, tile: Tile, target: Target): void;
+  /** The tile to use when nobody asked for another. */
+  defaultTile(shape: KernelShape, target: Target): Tile;
+  /** Bytes of scratch a thread needs. */
+  scratchBytes(shape: KernelShape, tile: Tile): number;
+}

@@ -1,0 +1,20 @@
+import { BitnetError } from '../../errors.ts';
+import type { Architecture } from './architecture.ts';
+import { bitnet } from './bitnet.ts';
+import { bitnet25 } from './bitnet-25.ts';
+import { bitnetB158 } from './bitnet-b1.58.ts';
+import { llama } from './llama.ts';
+
+export type { Architecture } from './architecture.ts';
+
+/** Every architecture the compiler knows. */
+export const architectures: readonly Architecture[] = [bitnet, bitnetB158, bitnet25, llama];
+
+/** Finds an architecture by its `general.architecture`; throws a BitnetError that lists what is supported. */
+export function architectureOf(id: string): Architecture {
+  const found = architectures.find((architecture) => architecture.id === id);
+  if (found) return found;
+  throw new BitnetError(`architecture '${id}' is not supported`, {
+    hint: `supported architectures: ${architectures.map((architecture) => architecture.id).join(', ')}`,
+  });
+}

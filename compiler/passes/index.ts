@@ -1,0 +1,31 @@
+import type { ModelIR } from '../ir/model.ts';
+import type { Plan } from '../ir/plan.ts';
+import { verifyModel } from '../ir/verify.ts';
+import { architectureOf } from '../models/index.ts';
+import { assignBuffers } from './assign-buffers.ts';
+import { layoutWeights } from './layout-weights.ts';
+import { lower } from './lower.ts';
+import { ropeFrequencies } from './rope-frequencies.ts';
+
+/** The most tokens that one step takes: enough to be bound by arithmetic, little enough to cancel quickly. */
+const MAX_TOKENS = 256;
+
+/** ModelIR → Plan. The passes, in their order; the plan is the same for every CPU target. */
+export function planModel(ir: ModelIR): Plan {
+  const architecture = architectureOf(ir.architecture);
+  verifyModel(ir, architecture);
+  const steps = lower(ir, architecture);
+  const { buffers, workspaceBytes } = assignBuffers(ir, steps);
+  return {
+    name: ir.name,
+    architecture: architecture.id,
+    hyper: ir.hyper,
+    ropePairs: architecture.ropePairs,
+    ropeFrequencies: ropeFrequencies(ir.hyper),
+    maxTokens: MAX_TOKENS,
+    ...steps,
+    buffers,
+    workspaceBytes,
+    weights: layoutWeights(ir, architecture),
+  };
+}

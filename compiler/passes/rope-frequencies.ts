@@ -1,0 +1,12 @@
+import type { Hyper } from '../ir/model.ts';
+
+/** Radians a position for each rotating pair (RoFormer), with the model's rope scaling worked in. */
+export function ropeFrequencies({ rope }: Hyper): number[] {
+  const { dimensions, base, scaling } = rope;
+  return Array.from({ length: dimensions / 2 }, (_, pair) => {
+    const frequency = base ** ((-2 * pair) / dimensions);
+    if (scaling.kind === 'linear') return frequency / scaling.factor;
+    if (scaling.kind === 'factors') return frequency / scaling.factors[pair];
+    return frequency;
+  });
+}

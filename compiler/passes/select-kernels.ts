@@ -1,0 +1,51 @@
+import type { Target } from '../../targets/target.ts';
+import type { Plan } from '../ir/plan.ts';
+import { families } from '../kernels/index.ts';
+import { formatName } from '../kernels/name.ts';
+import { type KernelFamily, type KernelShape, type KernelSpec, UnsupportedSpecError } from '../kernels/spec.ts';
+
+/** The kernels that one ternary matrix is computed with. */
+export interface Choice {
+  /** The step's use of it: `qkv`, `down`, … */
+  readonly use: string;
+  readonly gemv: KernelSpec;
+  readonly gemm: KernelSpec;
+}
+
+function choose(takes: KernelFamily['takes'], shape: KernelShape, layout: string, target: Target): KernelSpec {
+  let refused: UnsupportedSpecError | undefined;
+  for (const family of families) {
+    if (family.takes !== takes || family.layout !== layout) continue;
+    const tile = family.defaultTile(shape, target);
+    try {
+      family.check(shape, tile, target);
+    } catch (error) {
+      if (!(error instanceof UnsupportedSpecError)) throw error;
+      refused = error;
+      continue;
+    }
+    const name = formatName({ family: family.id, ...shape, tile, target: target.id });
+    return { name, family: family.id, ...shape, tile, reason: 'heuristic' };
+  }
+  throw refused ?? new UnsupportedSpecError(`no kernel family reads layout ${layout}`);
+}
+
+/** Chooses a GEMV and a GEMM kernel for each ternary matrix of the plan. */
+export function selectKernels(plan: Plan, target: Target): Choice[] {
+  return plan.layer
+    .filter((step) => step.op === 'bitlinear')
+    .map(({ use, m, k }) => ({
+      use,
+      gemv: choose('one', { m, k }, plan.weights.layout, target),
+      gemm: choose('many', { m, k }, plan.weights.layout, target),
+    }));
+}
+
+/** The distinct kernels of the choices, in order of first use. */
+export function distinctKernels(choices: readonly Choice[]): KernelSpec[] {
+  const byName = new Map<string, KernelSpec>();
+  for (const { gemv, gemm } of choices) {
+    for (const spec of [gemv, gemm]) if (!byName.has(spec.name)) byName.set(spec.name, spec);
+  }
+  return [...byName.values()];
+}

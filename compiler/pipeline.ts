@@ -1,0 +1,75 @@
+import { BitnetError } from '../errors.ts';
+import { parseTargets, type Target } from '../targets/index.ts';
+import { type BuildOptions, type BuiltArtifact, buildArtifact, type Program } from './build/artifact.ts';
+import { type Compiler, findCompiler } from './build/toolchain.ts';
+import { importModel } from './import/index.ts';
+import type { ModelIR } from './ir/model.ts';
+import type { Plan } from './ir/plan.ts';
+import { planModel } from './passes/index.ts';
+import { type Choice, distinctKernels, selectKernels } from './passes/select-kernels.ts';
+import { renderSources, type Source } from './render/index.ts';
+import { systemErrors } from './system-errors.ts';
+
+export interface CompileOptions extends Partial<BuildOptions> {
+  /** `native` (the best for this machine), `all`, or ids with commas. Default `native`. */
+  readonly target?: string;
+}
+
+export interface CompileResult extends BuiltArtifact {
+  /** Names of the kernels of the targets asked for. */
+  readonly kernels: readonly string[];
+  /** Targets of `all` that cannot be built here, and why. */
+  readonly skipped: readonly { readonly target: string; readonly reason: string }[];
+}
+
+/** What a model becomes on the way to an artifact, for one target. */
+export interface Stages {
+  readonly ir: ModelIR;
+  readonly plan: Plan;
+  readonly kernels: readonly Choice[];
+  readonly sources: readonly Source[];
+}
+
+/** The pure part of the compiler: model file → ModelIR → Plan → kernels → sources. Nothing is written. */
+export async function lowerModel(source: string, target: Target): Promise<Stages> {
+  const ir = await importModel(source);
+  const plan = planModel(ir);
+  const kernels = selectKernels(plan, target);
+  return { ir, plan, kernels, sources: renderSources(plan, target, kernels) };
+}
+
+/**
+ * Compiles a model file into an artifact: a folder with packed weights, tokenizer, and a program for each target.
+ * What is there already and still right is left as it is, so a second compilation is instant.
+ *
+ * Throws a BitnetError for a model that cannot be read or is not supported, and where a compiler is missing or fails.
+ */
+export async function compile(source: string, options: CompileOptions = {}): Promise<CompileResult> {
+  const { target: wanted = 'native', out = 'generated', onProgress, signal } = options;
+  return systemErrors(async () => {
+    const ir = await importModel(source);
+    const plan = planModel(ir);
+    const { toolchains, skipped } = await findToolchains(parseTargets(wanted), wanted === 'all');
+    const programs = toolchains.map(({ target, compiler }): Program => {
+      const choices = selectKernels(plan, target);
+      return { target, choices, sources: renderSources(plan, target, choices), compiler };
+    });
+    const built = await buildArtifact(ir, plan, programs, { out, onProgress, signal });
+    const kernels = programs.flatMap(({ choices }) => distinctKernels(choices).map(({ name }) => name));
+    return { ...built, kernels, skipped };
+  });
+}
+
+async function findToolchains(targets: readonly Target[], lenient: boolean) {
+  const toolchains: { target: Target; compiler: Compiler }[] = [];
+  const skipped: { target: string; reason: string }[] = [];
+  for (const target of targets) {
+    try {
+      toolchains.push({ target, compiler: await findCompiler(target) });
+    } catch (error) {
+      if (!(lenient && error instanceof BitnetError)) throw error;
+      skipped.push({ target: target.id, reason: error.hint ? `${error.message}: ${error.hint}` : error.message });
+    }
+  }
+  return { toolchains, skipped };
+}

@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageRoot } from '../../package-root.ts';
+import type { Target } from '../../targets/target.ts';
+import type { Plan } from '../ir/plan.ts';
+import { type Choice, distinctKernels } from '../passes/select-kernels.ts';
+import { render, templateFolder } from './environment.ts';
+import { attentionView, headTable, kernelsView, kernelView, modelView, probeView, tableView } from './views.ts';
+
+/** A file of the generated program. */
+export interface Source {
+  readonly file: string;
+  readonly text: string;
+}
+
+/** Writes the program of a model for one target: all its sources but the build script, which needs their key. */
+export function renderSources(plan: Plan, target: Target, choices: readonly Choice[]): Source[] {
+  const copied = (file: string, from: string): Source => ({ file, text: readFileSync(from, 'utf8') });
+  const rendered = (file: string, view: object): Source => ({ file, text: render(file, view) });
+  const embedding = plan.weights.shared.find((tensor) => tensor.name === 'embedding')!;
+  return [
+    copied('abi.h', join(packageRoot(), 'artifact', 'abi.h')),
+    copied('primitives.h', join(packageRoot(), 'targets', target.id, 'primitives.h')),
+    copied('rows.h', join(templateFolder(), 'rows.h')),
+    copied('team.h', join(templateFolder(), 'team.h')),
+    rendered('kernels.h', kernelsView(choices)),
+    ...distinctKernels(choices).map((spec) => ({
+      file: `${spec.name}.cpp`,
+      text: render(`${spec.family}.cpp`, kernelView(spec, target)),
+    })),
+    rendered('embedding.cpp', tableView(embedding, target)),
+    rendered('attention.cpp', attentionView(plan, target)),
+    rendered('head.cpp', tableView(headTable(plan), target)),
+    rendered('model.cpp', modelView(plan, target, choices)),
+    rendered('probe.cpp', probeView(target)),
+  ];
+}
+
+/** Writes the build script of those sources. */
+export function renderBuildScript(sources: readonly Source[], target: Target, key: string): Source {
+  const files = sources.map(({ file }) => file).filter((file) => file.endsWith('.cpp'));
+  return {
+    file: 'CMakeLists.txt',
+    text: render('CMakeLists.txt', { target: target.id, files, flags: target.flags, key }),
+  };
+}

@@ -1,0 +1,248 @@
+import type { Target } from '../../targets/target.ts';
+import { encodedBytes } from '../import/encodings/index.ts';
+import { type Buffer, type PackedTensor, type Plan, pad16, pad64, type Step } from '../ir/plan.ts';
+import { families } from '../kernels/index.ts';
+import { TRIAL_TOKENS } from '../kernels/self-test.ts';
+import type { KernelSpec } from '../kernels/spec.ts';
+import { type Choice, distinctKernels } from '../passes/select-kernels.ts';
+
+/** Queries whose running sums share the registers while keys and values stream by. */
+const QUERIES = 8;
+
+/** A float constant as C++ spells it. */
+function cppFloat(value: number): string {
+  const text = String(value);
+  return /[.e]/.test(text) ? `${text}f` : `${text}.0f`;
+}
+
+/** A double constant as C++ spells it, exact. */
+function cppDouble(value: number): string {
+  const text = String(value);
+  return /[.e]/.test(text) ? text : `${text}.0`;
+}
+
+function find(tensors: readonly PackedTensor[], name: string): PackedTensor {
+  const found = tensors.find((tensor) => tensor.name === name);
+  if (!found) throw new Error(`the plan has no packed tensor '${name}'`);
+  return found;
+}
+
+function scratchBytes(spec: KernelSpec): number {
+  return pad64(families.find((family) => family.id === spec.family)!.scratchBytes(spec, spec.tile));
+}
+
+/** View of a ternary kernel's template. */
+export function kernelView(spec: KernelSpec, target: Target) {
+  const { k, tile } = spec;
+  const blocks = pad16(k) / 16;
+  const tileGroups = tile.rows / 16;
+  const chunked = tile.columns < pad16(k);
+  return {
+    ...spec,
+    target: target.id,
+    blocks,
+    ragged: k % 16 !== 0,
+    chunked,
+    chunkBlocks: tile.columns / 16,
+    chunkQuads: tile.columns / 4,
+    tileGroups,
+    tiled: tileGroups > 1,
+    fourTail: tile.tokens > 4,
+    bounds:
+      target.sumBits === 16
+        ? `512 * ${tile.columns} / 4 <= 32767 (int16).`
+        : `65536 * ${blocks} <= 2147483647 (int32).`,
+  };
+}
+
+/** View of embedding.cpp and head.cpp: a table of rows in the model file's own encoding. */
+export function tableView(tensor: PackedTensor, target: Target) {
+  if (tensor.kind !== 'rows') throw new Error(`packed tensor '${tensor.name}' is not a table`);
+  const { encoding, rows, cols } = tensor;
+  const padded = pad16(cols);
+  const tail = cols % 16;
+  return {
+    target: target.id,
+    decode: `partials/decode_${encoding}`,
+    encoding: encoding.toUpperCase(),
+    rows,
+    cols,
+    padded,
+    tail,
+    whole: cols - tail,
+    rowBytes: encodedBytes(encoding, cols),
+  };
+}
+
+/** View of attention.cpp. */
+export function attentionView(plan: Plan, target: Target) {
+  const { heads, kvHeads, headDim, layers, rope } = plan.hyper;
+  const headRow = pad16(headDim);
+  const group = heads / kvHeads;
+  const tokenBlock = Math.max(1, Math.floor(QUERIES / group));
+  const attention = pad16(heads * headDim);
+  const keys = pad16(kvHeads * headDim);
+  return {
+    target: target.id,
+    heads,
+    kvHeads,
+    headDim,
+    headRow,
+    layers,
+    qkvStride: attention + 2 * keys,
+    keyOffset: attention,
+    valueOffset: attention + keys,
+    outStride: attention,
+    rotated: rope.dimensions,
+    half: rope.dimensions / 2,
+    interleaved: plan.ropePairs === 'interleaved',
+    frequencies: plan.ropeFrequencies.map(cppDouble),
+    angleStride: strides(plan).angles,
+    scale: cppFloat(Math.fround(1 / Math.sqrt(headDim))),
+    tokenBlock,
+    tokenBlocked: tokenBlock > 1,
+    valueVectors: target.registers >= 32 && headRow % (2 * target.lanes) === 0 ? 2 : 1,
+  };
+}
+
+/** View of probe.cpp. */
+export function probeView(target: Target) {
+  return { target: target.id, sums: target.lanes === 16 ? 24 : 4, inner: 60 };
+}
+
+/** View of kernels.h. */
+export function kernelsView(choices: readonly Choice[]) {
+  return { kernels: distinctKernels(choices).map(({ name }) => ({ name })) };
+}
+
+const CPP_TYPE: Record<string, string> = { q: 'int8_t', quant: 'bn_quant' };
+
+function bufferView({ name, offset }: Buffer) {
+  const constant = `k${name.replace(/(^|_)(\w)/g, (_, _bar, letter: string) => letter.toUpperCase())}`;
+  return { name, constant, offset, type: CPP_TYPE[name] ?? 'float' };
+}
+
+/** Floats from one token's part of a buffer to the next's. */
+function strides(plan: Plan): Record<string, number> {
+  return Object.fromEntries(plan.buffers.map(({ name, bytes }) => [name, bytes / 4]));
+}
+
+function stepView(plan: Plan, choices: readonly Choice[], step: Step) {
+  const stride = strides(plan);
+  const partial = `steps/${step.op}`;
+  const shared = (name: string) => find(plan.weights.shared, name);
+  const layer = (name: string) => find(plan.weights.layer, name);
+  switch (step.op) {
+    case 'embed':
+      return {
+        ...step,
+        partial,
+        table: shared(step.table).offset,
+        outStride: stride[step.out],
+        anglesStride: stride[step.angles],
+      };
+    case 'norm_quantise':
+    case 'gated_quantise':
+      return {
+        ...step,
+        partial,
+        padded: pad16(step.size),
+        inputStride: stride[step.input],
+        normOffset: step.norm === null ? null : layer(step.norm).offset,
+      };
+    case 'bitlinear': {
+      const { gemv, gemm } = choices.find((choice) => choice.use === step.use)!;
+      return {
+        ...step,
+        partial,
+        codes: layer(step.codes).offset,
+        scales: layer(step.scales).offset,
+        groups: step.m / 16,
+        gemv: gemv.name,
+        gemvGroups: gemv.tile.rows / 16,
+        gemm: gemm.name,
+        gemmGroups: gemm.tile.rows / 16,
+      };
+    }
+    case 'rope_store':
+      return { ...step, partial };
+    case 'attention': {
+      const size = plan.hyper.heads * plan.hyper.headDim;
+      return { ...step, partial, size, outStride: stride[step.out], tail: size % 16 };
+    }
+    case 'final_norm':
+      return {
+        ...step,
+        partial,
+        size: plan.hyper.embedding,
+        padded: pad16(plan.hyper.embedding),
+        inputStride: stride[step.input],
+        outStride: stride[step.out],
+        normOffset: shared(step.norm).offset,
+      };
+    case 'head':
+      return { ...step, partial, table: headTable(plan).offset, rows: plan.hyper.vocab };
+  }
+}
+
+/** The table that the head reads: its own, or the embedding where the two are tied. */
+export function headTable(plan: Plan): PackedTensor {
+  const own = plan.weights.shared.find((tensor) => tensor.name === 'head');
+  return own ?? find(plan.weights.shared, 'embedding');
+}
+
+/** View of model.cpp. */
+export function modelView(plan: Plan, target: Target, choices: readonly Choice[]) {
+  const kernels = distinctKernels(choices);
+  const { hyper, weights } = plan;
+  const attention = attentionView(plan, target);
+  const linears = plan.layer.filter((step) => step.op === 'bitlinear');
+  const widest = Math.max(pad16(hyper.embedding), attention.outStride, pad16(hyper.ffn));
+  const scores = 4 * attention.tokenBlock * (hyper.heads / hyper.kvHeads) * pad16(hyper.context);
+  const panels = Math.max(...kernels.map(scratchBytes));
+  const headRows = 4 * 4 * pad16(hyper.embedding);
+
+  const mostColumns = Math.max(...linears.map(({ k }) => pad16(k)));
+  const mostRows = Math.max(...linears.map(({ m }) => m));
+  const trialY = pad64(TRIAL_TOKENS * mostColumns);
+  const trialScales = trialY + pad64(TRIAL_TOKENS * mostRows * 4);
+  const trialScratch = trialScales + pad64(mostRows / 4);
+
+  return {
+    target: target.id,
+    architecture: plan.architecture,
+    layers: hyper.layers,
+    epsilon: cppFloat(Math.fround(hyper.normEpsilon)),
+    layerBase: weights.layerBase,
+    layerBytes: weights.layerBytes,
+    tokenBytes: plan.workspaceBytes,
+    scratchBytes: pad64(Math.max(4 * widest, scores, panels, headRows)),
+    buffers: plan.buffers.map(bufferView),
+    prologue: plan.prologue.map((step) => stepView(plan, choices, step)),
+    layer: plan.layer.map((step) => stepView(plan, choices, step)),
+    epilogue: plan.epilogue.map((step) => stepView(plan, choices, step)),
+    kernelCount: kernels.length,
+    kernels: kernels.map((spec) => ({
+      ...spec,
+      maxTokens: spec.tile.tokens === 1 ? 1 : plan.maxTokens,
+      scratchBytes: scratchBytes(spec),
+    })),
+    uses: linears.flatMap((step) => {
+      const choice = choices.find(({ use }) => use === step.use)!;
+      return [choice.gemv, choice.gemm].map((spec) => ({
+        offset: find(weights.layer, step.codes).offset,
+        kernel: kernels.findIndex(({ name }) => name === spec.name),
+        columns: step.k,
+        groups: step.m / 16,
+      }));
+    }),
+    trialTokens: TRIAL_TOKENS,
+    trialY,
+    trialScales,
+    trialScratch,
+    mostGroups: mostRows / 16,
+    vocab: hyper.vocab,
+    context: hyper.context,
+    maxTokens: plan.maxTokens,
+  };
+}

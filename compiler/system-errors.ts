@@ -1,0 +1,19 @@
+import { BitnetError } from '../errors.ts';
+
+const HINTS: Record<string, string> = {
+  ENOSPC: 'make room on the disk, or choose another folder with --out; nothing half-written was left behind',
+  EACCES: 'choose a folder you may write to with --out',
+  EROFS: 'choose a folder you may write to with --out',
+  EDQUOT: 'the disk quota is used up: make room, or choose another folder with --out',
+};
+
+/** Runs `work`, turning what the operating system refuses into errors for people. */
+export async function systemErrors<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    const code = cause instanceof Error && 'syscall' in cause ? (cause as NodeJS.ErrnoException).code : undefined;
+    if (code === undefined) throw cause;
+    throw new BitnetError((cause as Error).message, { hint: HINTS[code], cause });
+  }
+}

@@ -1,0 +1,347 @@
+// The engine as a Node addon. Thin: it converts arguments, keeps the requests under way by number, and does all that
+// blocks (opening, shutting down) on a worker thread. runtime/src/addon.ts declares what it offers, with types.
+#include <napi.h>
+
+#include <map>
+#include <stdexcept>
+
+#include "../engine/benchmark.h"
+#include "../engine/engine.h"
+#include "../engine/generation.h"
+#include "../engine/logits.h"
+#include "../engine/score.h"
+#include "bell.h"
+
+namespace bn {
+namespace {
+
+struct Constructors {
+  Napi::FunctionReference engine;
+};
+
+// --- JavaScript to C++ ---
+
+std::string text(const Napi::Object& object, const char* key) { return object.Get(key).As<Napi::String>(); }
+double number(const Napi::Object& object, const char* key) { return object.Get(key).As<Napi::Number>(); }
+int integer(const Napi::Object& object, const char* key) { return object.Get(key).As<Napi::Number>(); }
+
+std::vector<int32_t> ids(const Napi::Value& value) {
+  const auto array = value.As<Napi::Int32Array>();
+  return {array.Data(), array.Data() + array.ElementLength()};
+}
+
+EngineOptions engine_options(const Napi::Object& from) {
+  EngineOptions options;
+  options.chunk = integer(from, "chunk");
+  options.executor.library = text(from, "library");
+  options.executor.weights = text(from, "weights");
+  options.executor.threads = integer(from, "threads");
+  options.executor.pin = from.Get("pin").As<Napi::Boolean>();
+  options.executor.context = integer(from, "context");
+  options.executor.kv_type = text(from, "kv") == "f32" ? BN_KV_F32 : BN_KV_F16;
+  options.executor.sequences = integer(from, "sequences");
+  Expected expected{text(from, "key"), from.Get("weightsBytes").As<Napi::Number>().Int64Value(), {}};
+  const auto kernels = from.Get("kernels").As<Napi::Array>();
+  for (uint32_t i = 0; i < kernels.Length(); ++i) {
+    const auto kernel = kernels.Get(i).As<Napi::Object>();
+    expected.kernels.push_back({text(kernel, "name"), std::stoull(text(kernel, "checksum"), nullptr, 16)});
+  }
+  options.executor.expected = std::move(expected);
+  return options;
+}
+
+GenerationOptions generation_options(const Napi::Object& from) {
+  GenerationOptions options;
+  options.max_tokens = from.Get("maxTokens").As<Napi::Number>().Int64Value();
+  options.queue = integer(from, "queue");
+  options.stop_tokens = ids(from.Get("stopTokens"));
+  SamplingOptions& sampling = options.sampling;
+  sampling.temperature = number(from, "temperature");
+  sampling.top_k = integer(from, "topK");
+  sampling.top_p = number(from, "topP");
+  sampling.min_p = number(from, "minP");
+  sampling.repetition_penalty = number(from, "repetitionPenalty");
+  sampling.presence_penalty = number(from, "presencePenalty");
+  sampling.frequency_penalty = number(from, "frequencyPenalty");
+  sampling.penalty_last_n = integer(from, "penaltyLastN");
+  sampling.seed = static_cast<uint64_t>(from.Get("seed").As<Napi::Number>().Int64Value());
+  const std::vector<int32_t> biased = ids(from.Get("biasTokens"));
+  const auto biases = from.Get("biases").As<Napi::Float64Array>();
+  for (size_t i = 0; i < biased.size(); ++i) sampling.logit_bias.emplace_back(biased[i], biases[i]);
+  return options;
+}
+
+// --- C++ to JavaScript ---
+
+const char* name_of(Ending ending) {
+  switch (ending) {
+    case Ending::none: return "none";
+    case Ending::done: return "done";
+    case Ending::stop: return "stop";
+    case Ending::length: return "length";
+    case Ending::context: return "context";
+    case Ending::cancelled: return "cancelled";
+    case Ending::error: return "error";
+  }
+  return "error";
+}
+
+Napi::Int32Array to_js(Napi::Env env, const std::vector<int32_t>& values) {
+  auto array = Napi::Int32Array::New(env, values.size());
+  std::copy(values.begin(), values.end(), array.Data());
+  return array;
+}
+
+Napi::Float32Array to_js(Napi::Env env, const std::vector<float>& values) {
+  auto array = Napi::Float32Array::New(env, values.size());
+  std::copy(values.begin(), values.end(), array.Data());
+  return array;
+}
+
+Napi::Float64Array to_js(Napi::Env env, const std::vector<double>& values) {
+  auto array = Napi::Float64Array::New(env, values.size());
+  std::copy(values.begin(), values.end(), array.Data());
+  return array;
+}
+
+Napi::Object to_js(Napi::Env env, const GenerationStats& stats) {
+  auto object = Napi::Object::New(env);
+  const auto set = [&](const char* key, int64_t value) { object.Set(key, static_cast<double>(value)); };
+  set("promptTokens", stats.prompt_tokens);
+  set("cachedTokens", stats.cached_tokens);
+  set("prefillNs", stats.prefill_ns);
+  set("firstTokenNs", stats.first_token_ns);
+  set("decodeTokens", stats.decode_tokens);
+  set("decodeNs", stats.decode_ns);
+  return object;
+}
+
+void fill(Napi::Object& object, const Generation::Output& output) {
+  object.Set("tokens", to_js(object.Env(), output.tokens));
+  object.Set("stats", to_js(object.Env(), output.stats));
+}
+
+void fill(Napi::Object& object, const Logits::Output& output) { object.Set("rows", to_js(object.Env(), output.rows)); }
+
+void fill(Napi::Object& object, const Score::Output& output) {
+  object.Set("nll", output.nll);
+  object.Set("tokens", static_cast<double>(output.tokens));
+}
+
+void fill(Napi::Object& object, const Benchmark::Output& output) {
+  object.Set("prefillSeconds", to_js(object.Env(), output.prefill_seconds));
+  object.Set("decodeSeconds", to_js(object.Env(), output.decode_seconds));
+}
+
+void fill(Napi::Object& object, const Measurement::Output& output) {
+  object.Set("readBytesPerSecond", output.read_bytes_per_second);
+  object.Set("int8MacsPerSecond", output.int8_macs_per_second);
+}
+
+class EngineObject : public Napi::ObjectWrap<EngineObject> {
+ public:
+  struct Opened {
+    std::shared_ptr<Engine> engine;
+    Napi::Function wake;
+  };
+
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Engine",
+                       {InstanceAccessor<&EngineObject::facts>("facts"),
+                        InstanceMethod<&EngineObject::generate>("generate"),
+                        InstanceMethod<&EngineObject::logits>("logits"),
+                        InstanceMethod<&EngineObject::score>("score"),
+                        InstanceMethod<&EngineObject::benchmark>("benchmark"),
+                        InstanceMethod<&EngineObject::measure>("measure"),
+                        InstanceMethod<&EngineObject::take>("take"),
+                        InstanceMethod<&EngineObject::cancel>("cancel"),
+                        InstanceMethod<&EngineObject::dispose>("dispose")});
+  }
+
+  // Made by OpenWorker only.
+  explicit EngineObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<EngineObject>(info) {
+    if (!info[0].IsExternal()) throw Napi::TypeError::New(info.Env(), "an engine is made by open()");
+    const auto* opened = info[0].As<Napi::External<Opened>>().Data();
+    engine_ = opened->engine;
+    bell_ = Bell::hang(info.Env(), opened->wake);
+    // Runs before the environment tears the bell down, which was hung first.
+    napi_add_env_cleanup_hook(info.Env(), on_environment_end, this);
+  }
+
+  ~EngineObject() override {
+    if (!engine_) return;
+    napi_remove_env_cleanup_hook(Env(), on_environment_end, this);
+    close();
+  }
+
+ private:
+  using AnyRequest = std::variant<std::shared_ptr<Generation>, std::shared_ptr<Logits>, std::shared_ptr<Score>,
+                                  std::shared_ptr<Benchmark>, std::shared_ptr<Measurement>>;
+
+  class DisposeWorker : public Napi::AsyncWorker {
+   public:
+    DisposeWorker(Napi::Env env, std::shared_ptr<Engine> engine)
+        : Napi::AsyncWorker(env, "bitnet.dispose"), engine_(std::move(engine)), done_(Napi::Promise::Deferred::New(env)) {}
+    Napi::Promise promise() const { return done_.Promise(); }
+    void Execute() override { engine_->shutdown(); }
+    void OnOK() override { done_.Resolve(Env().Undefined()); }
+    void OnError(const Napi::Error& error) override { done_.Reject(error.Value()); }
+
+   private:
+    std::shared_ptr<Engine> engine_;
+    Napi::Promise::Deferred done_;
+  };
+
+  static void on_environment_end(void* self) {
+    auto* object = static_cast<EngineObject*>(self);
+    object->close();
+    object->engine_ = nullptr;
+  }
+
+  void close() {
+    engine_->shutdown();
+    bell_->close();
+  }
+
+  Napi::Value facts(const Napi::CallbackInfo& info) {
+    const Engine::Facts& facts = engine_->facts();
+    auto object = Napi::Object::New(info.Env());
+    object.Set("vocab", facts.vocab);
+    object.Set("context", facts.context);
+    object.Set("threads", facts.threads);
+    object.Set("chunk", facts.chunk);
+    object.Set("weightsBytes", static_cast<double>(facts.weights_bytes));
+    object.Set("kvBytes", static_cast<double>(facts.kv_bytes));
+    object.Set("workspaceBytes", static_cast<double>(facts.workspace_bytes));
+    return object;
+  }
+
+  // Makes a request of that type with a number and a wake function of its own, and hands it to the engine.
+  template <typename Type, typename... Arguments>
+  Napi::Value submit(const Napi::CallbackInfo& info, Arguments&&... arguments) {
+    const uint32_t id = ++last_id_;
+    auto request = std::make_shared<Type>(std::forward<Arguments>(arguments)..., [bell = bell_, id] { bell->ring(id); });
+    engine_->submit(request);
+    requests_.emplace(id, std::move(request));
+    return Napi::Number::New(info.Env(), id);
+  }
+
+  Napi::Value generate(const Napi::CallbackInfo& info) {
+    return submit<Generation>(info, ids(info[0]), generation_options(info[1].As<Napi::Object>()));
+  }
+
+  Napi::Value logits(const Napi::CallbackInfo& info) { return submit<Logits>(info, ids(info[0])); }
+
+  Napi::Value score(const Napi::CallbackInfo& info) {
+    return submit<Score>(info, ids(info[0]), info[1].As<Napi::Number>().Int32Value());
+  }
+
+  Napi::Value benchmark(const Napi::CallbackInfo& info) {
+    const auto argument = [&](int index) { return info[index].As<Napi::Number>().Int32Value(); };
+    return submit<Benchmark>(info, argument(0), argument(1), argument(2), engine_->facts().chunk);
+  }
+
+  Napi::Value measure(const Napi::CallbackInfo& info) { return submit<Measurement>(info); }
+
+  AnyRequest& request(uint32_t id) {
+    const auto found = requests_.find(id);
+    if (found == requests_.end()) throw std::invalid_argument("no request under way has the number " + std::to_string(id));
+    return found->second;
+  }
+
+  // What the request has brought since the last time, or undefined: then wake(id) will be called when there is something.
+  Napi::Value take(const Napi::CallbackInfo& info) {
+    const uint32_t id = info[0].As<Napi::Number>();
+    return std::visit([&](const auto& request) { return take(info.Env(), id, *request); }, request(id));
+  }
+
+  template <typename Type>
+  Napi::Value take(Napi::Env env, uint32_t id, Type& request) {
+    typename Type::Output output;
+    if (!request.take(output)) {
+      bell_->await(env, id);
+      return env.Undefined();
+    }
+    auto object = Napi::Object::New(env);
+    object.Set("ending", name_of(output.ending));
+    object.Set("error", output.error);
+    fill(object, output);
+    if (output.ending != Ending::none) requests_.erase(id);
+    else engine_->poke();
+    return object;
+  }
+
+  // Cancels and forgets the request: there is nothing more to take. Returns the statistics of a generation.
+  Napi::Value cancel(const Napi::CallbackInfo& info) {
+    const uint32_t id = info[0].As<Napi::Number>();
+    Napi::Value stats = info.Env().Undefined();
+    std::visit([](const auto& request) { request->cancel(); }, request(id));
+    if (const auto* generation = std::get_if<std::shared_ptr<Generation>>(&request(id))) {
+      stats = to_js(info.Env(), (*generation)->stats());
+    }
+    requests_.erase(id);
+    bell_->forget(info.Env(), id);
+    engine_->poke();
+    return stats;
+  }
+
+  // Ends all requests with an error and frees the model's memory. The promise resolves when that is done.
+  Napi::Value dispose(const Napi::CallbackInfo& info) {
+    auto* worker = new DisposeWorker(info.Env(), engine_);
+    const Napi::Promise promise = worker->promise();
+    worker->Queue();
+    return promise;
+  }
+
+  std::shared_ptr<Engine> engine_;
+  std::shared_ptr<Bell> bell_;
+  std::map<uint32_t, AnyRequest> requests_;
+  uint32_t last_id_ = 0;
+};
+
+class OpenWorker : public Napi::AsyncWorker {
+ public:
+  OpenWorker(Napi::Env env, EngineOptions options, const Napi::Function& wake)
+      : Napi::AsyncWorker(env, "bitnet.open"),
+        options_(std::move(options)),
+        wake_(Napi::Persistent(wake)),
+        done_(Napi::Promise::Deferred::New(env)) {}
+  Napi::Promise promise() const { return done_.Promise(); }
+  void Execute() override { engine_ = std::make_shared<Engine>(options_); }
+  void OnOK() override {
+    EngineObject::Opened opened{std::move(engine_), wake_.Value()};
+    const auto* constructors = Env().GetInstanceData<Constructors>();
+    done_.Resolve(constructors->engine.New({Napi::External<EngineObject::Opened>::New(Env(), &opened)}));
+  }
+  void OnError(const Napi::Error& error) override { done_.Reject(error.Value()); }
+
+ private:
+  EngineOptions options_;
+  Napi::FunctionReference wake_;
+  Napi::Promise::Deferred done_;
+  std::shared_ptr<Engine> engine_;
+};
+
+Napi::Value open(const Napi::CallbackInfo& info) {
+  auto* worker = new OpenWorker(info.Env(), engine_options(info[0].As<Napi::Object>()), info[1].As<Napi::Function>());
+  const Napi::Promise promise = worker->promise();
+  worker->Queue();
+  return promise;
+}
+
+Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new Constructors{Napi::Persistent(EngineObject::define(env))});
+  exports.Set("open", Napi::Function::New<open>(env, "open"));
+  exports.Set("usableCores",
+              Napi::Function::New(env, [](const Napi::CallbackInfo& call) -> Napi::Value {
+                return Napi::Number::New(call.Env(), usable_cores());
+              }, "usableCores"));
+  return exports;
+}
+
+}  // namespace
+}  // namespace bn
+
+static Napi::Object Init(Napi::Env env, Napi::Object exports) { return bn::initialise(env, exports); }
+
+NODE_API_MODULE(bitnet, Init)

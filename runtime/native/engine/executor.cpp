@@ -1,0 +1,59 @@
+#include "executor.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+namespace bn {
+namespace {
+
+// Bytes of one sequence's cache, refusing what the machine could never hold.
+int64_t kv_sequence_bytes(const bn_model_info& info, const ExecutorOptions& options) {
+  const int64_t bytes = (info.kv_bytes(options.kv_type, options.context) + 63) / 64 * 64;
+  if (bytes > memory_limit() / options.sequences) {
+    throw std::runtime_error("a KV cache of " + std::to_string(options.sequences) + " sequences of " +
+                             std::to_string(options.context) + " positions takes " +
+                             std::to_string((bytes >> 20) * options.sequences) + " MiB, this machine has " +
+                             std::to_string(memory_limit() >> 20));
+  }
+  return bytes;
+}
+
+}  // namespace
+
+Executor::Executor(const ExecutorOptions& options)
+    : library_(options.library),
+      weights_(options.weights),
+      context_(options.context),
+      sequences_(options.sequences),
+      kv_type_(options.kv_type),
+      kv_sequence_bytes_(kv_sequence_bytes(library_.info(), options)),
+      workspace_(library_.info().workspace_bytes(library_.info().max_tokens, options.threads)),
+      kv_(kv_sequence_bytes_ * sequences_),
+      pool_(options.threads, options.pin) {
+  if (!options.expected) return;
+  library_.check(*options.expected, weights_);
+  library_.check_kernels(*options.expected, library_.self_test(weights_));
+}
+
+void Executor::step(const bn_token* tokens, int count, float* logits) {
+  std::memset(&team_, 0, sizeof(team_));
+  team_.threads = pool_.threads();
+  bn_step_args args{};
+  args.weights = weights_.data();
+  args.workspace = workspace_.data();
+  args.kv = kv_.data();
+  args.kv_sequence_bytes = kv_sequence_bytes_;
+  args.kv_capacity = context_;
+  args.kv_type = kv_type_;
+  args.tokens = tokens;
+  args.token_count = count;
+  args.logits_count = static_cast<int32_t>(
+      std::count_if(tokens, tokens + count, [](const bn_token& token) { return token.logits_row >= 0; }));
+  args.logits = logits;
+  args.team = &team_;
+  const auto step = info().step;
+  pool_.run([&](int thread) { step(&args, thread); });
+}
+
+}  // namespace bn

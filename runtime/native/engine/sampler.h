@@ -1,0 +1,81 @@
+// Choosing the next token from the logits.
+//
+// The steps, in this order (each is skipped at its neutral value):
+//   1. logit bias          logit += bias; -infinity forbids a token
+//   2. repetition penalty  of each distinct token among the last `penalty_last_n`: positive logits are divided by it,
+//                          negative ones multiplied (Keskar et al., CTRL, arXiv:1909.05858)
+//   3. frequency, presence penalty   logit -= count * frequency + presence, over the same tokens
+//   4. temperature 0       the largest logit; of equals the lowest id. Nothing below applies
+//   5. top-k               keeps the k largest logits (Fan et al., arXiv:1805.04833)
+//   6. top-p               keeps the fewest most probable tokens whose probabilities, among those kept so far, add up
+//                          to p (Holtzman et al., arXiv:1904.09751)
+//   7. min-p               keeps tokens at least min_p times as probable as the best one (Nguyen et al., arXiv:2407.01082)
+//   8. temperature         softmax(logit / temperature) of what is left, one draw from it
+// Probabilities in 6 and 7 are those of temperature 1, as in llama.cpp. A logit that is not a number counts as -infinity.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace bn {
+
+struct SamplingOptions {
+  double temperature = 0;
+  int top_k = 0;  // 0: all
+  double top_p = 1;
+  double min_p = 0;
+  double repetition_penalty = 1;
+  double presence_penalty = 0;
+  double frequency_penalty = 0;
+  int penalty_last_n = 64;
+  uint64_t seed = 0;
+  std::vector<std::pair<int32_t, double>> logit_bias;
+};
+
+// xoshiro256++ of Blackman and Vigna, seeded by splitmix64: the same numbers on every platform.
+class Random {
+ public:
+  explicit Random(uint64_t seed);
+  uint64_t next();
+  // Uniform in [0, 1), 53 bits.
+  double uniform();
+
+ private:
+  uint64_t state_[4];
+};
+
+class Sampler {
+ public:
+  explicit Sampler(const SamplingOptions& options);
+
+  // Tells the penalties that the text has this token.
+  void accept(int32_t token);
+
+  // The next token, or -1 where no logit is a number. Changes `logits` (bias and penalties).
+  int32_t sample(float* logits, int32_t vocab);
+
+ private:
+  struct Candidate {
+    float logit;
+    int32_t id;
+  };
+
+  void adjust(float* logits, int32_t vocab) const;
+  void keep_largest(const float* logits, int32_t vocab, std::size_t count);
+  void keep_nucleus(const float* logits, int32_t vocab, float largest);
+  void cut_top_p(double total);
+  int32_t draw();
+
+  SamplingOptions options_;
+  Random random_;
+  std::deque<int32_t> window_;
+  std::unordered_map<int32_t, int> counts_;  // of the tokens in the window
+  std::vector<Candidate> candidates_;        // this and the next are kept between calls for their memory
+  std::vector<double> weights_;
+};
+
+}  // namespace bn

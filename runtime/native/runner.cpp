@@ -1,0 +1,200 @@
+// Runs a compiled model, or one kernel of it, without Node: on targets of another CPU under an emulator, and for tests.
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "engine/executor.h"
+#include "engine/library.h"
+
+namespace {
+
+constexpr const char* kUsage = R"(runner COMMAND ...
+  list LIBRARY                              one JSON line per kernel
+  selftest LIBRARY WEIGHTS                  one JSON line per kernel, with its checksum
+  logits LIBRARY WEIGHTS --tokens 1,2,3 --out FILE [--kv f16|f32] [--threads N] [--chunk N]
+                                            float32, little-endian, [tokens][vocabulary]
+  kernel LIBRARY NAME IN OUT                runs one kernel between guard pages
+      IN   int32 tokens, accumulate, group_begin, group_end, m, k (both padded to 16); packed weights [m * k / 4];
+           float32 group scales [m / 16]; int8 q [tokens][k]; {float32, int32} quant [tokens]; float32 y [tokens][m]
+      OUT  float32 y [tokens][m]
+)";
+
+using Arguments = std::vector<std::string>;
+
+struct Usage : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+int list(const Arguments& arguments) {
+  const bn::ModelLibrary library(arguments.at(0));
+  for (int i = 0; i < library.info().kernel_count; ++i) {
+    const bn_kernel& kernel = library.info().kernels[i];
+    std::printf("{\"name\":\"%s\",\"m\":%d,\"k\":%d,\"maxTokens\":%d,\"scratchBytes\":%d}\n", kernel.name, kernel.m,
+                kernel.k, kernel.max_tokens, kernel.scratch_bytes);
+  }
+  return 0;
+}
+
+int self_test(const Arguments& arguments) {
+  const bn::ModelLibrary library(arguments.at(0));
+  const bn::MappedFile weights(arguments.at(1));
+  for (const bn::KernelChecksum& kernel : library.self_test(weights)) {
+    std::printf("{\"name\":\"%s\",\"checksum\":\"%s\"}\n", kernel.name.c_str(), bn::hex(kernel.value).c_str());
+  }
+  return 0;
+}
+
+std::map<std::string, std::string> options_of(const Arguments& arguments, size_t from) {
+  std::map<std::string, std::string> options;
+  for (size_t i = from; i < arguments.size(); i += 2) {
+    if (i + 1 == arguments.size() || arguments[i].rfind("--", 0) != 0) throw Usage("unexpected " + arguments[i]);
+    options[arguments[i].substr(2)] = arguments[i + 1];
+  }
+  return options;
+}
+
+void write_all(const std::string& path, const void* data, size_t bytes) {
+  std::ofstream file(path, std::ios::binary);
+  file.write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
+  if (!file.flush()) throw std::runtime_error(path + " cannot be written");
+}
+
+int logits(const Arguments& arguments) {
+  auto options = options_of(arguments, 2);
+  std::vector<int32_t> ids;
+  std::istringstream list(options["tokens"]);
+  for (std::string one; std::getline(list, one, ',');) ids.push_back(std::stoi(one));
+  if (ids.empty() || options["out"].empty()) throw Usage("logits needs --tokens and --out");
+
+  bn::ExecutorOptions executor_options;
+  executor_options.library = arguments.at(0);
+  executor_options.weights = arguments.at(1);
+  executor_options.context = static_cast<int>(ids.size());
+  executor_options.kv_type = options["kv"] == "f32" ? BN_KV_F32 : BN_KV_F16;
+  executor_options.threads = options["threads"].empty() ? 1 : std::stoi(options["threads"]);
+  bn::Executor executor(executor_options);
+  const bn_model_info& info = executor.info();
+  const int chunk = options["chunk"].empty() ? info.max_tokens : std::min(std::stoi(options["chunk"]), info.max_tokens);
+
+  std::vector<float> rows(ids.size() * info.vocab);
+  std::vector<bn_token> batch;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] < 0 || ids[i] >= info.vocab) throw std::runtime_error("token " + std::to_string(ids[i]) + " is unknown");
+    const int row = static_cast<int>(batch.size());
+    batch.push_back({ids[i], static_cast<int32_t>(i), 0, row});
+    if (row + 1 < chunk && i + 1 < ids.size()) continue;
+    executor.step(batch.data(), row + 1, rows.data() + (i - row) * info.vocab);
+    batch.clear();
+  }
+  write_all(options["out"], rows.data(), rows.size() * sizeof(float));
+  return 0;
+}
+
+// Hands out the parts of the input file in order, each in memory of its own between guard pages.
+class Input {
+ public:
+  explicit Input(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) throw std::runtime_error(path + " cannot be read");
+    bytes_.assign(std::istreambuf_iterator<char>(file), {});
+  }
+
+  void read(void* to, int64_t bytes) {
+    if (bytes < 0 || bytes > static_cast<int64_t>(bytes_.size()) - at_) throw std::runtime_error("the input is too short");
+    std::memcpy(to, bytes_.data() + at_, bytes);
+    at_ += bytes;
+  }
+
+  void read(bn::GuardedPages& to) { read(to.data(), to.bytes()); }
+
+  void expect_end() const {
+    if (at_ != static_cast<int64_t>(bytes_.size())) throw std::runtime_error("the input is too long");
+  }
+
+ private:
+  std::vector<char> bytes_;
+  int64_t at_ = 0;
+};
+
+int kernel(const Arguments& arguments) {
+  const bn::ModelLibrary library(arguments.at(0));
+  const bn_kernel* kernel = library.kernel(arguments.at(1));
+  if (!kernel) throw std::runtime_error(arguments.at(0) + " has no kernel " + arguments.at(1));
+
+  Input input(arguments.at(2));
+  struct Header {
+    int32_t tokens, accumulate, group_begin, group_end, m, k;
+  } header;
+  input.read(&header, sizeof(header));
+  const int64_t tokens = header.tokens, m = header.m, k = header.k;
+  const bool valid = tokens > 0 && tokens <= kernel->max_tokens && m >= kernel->m && m % 16 == 0 && k >= kernel->k &&
+                     k % 16 == 0 && header.group_begin >= 0 && header.group_begin <= header.group_end &&
+                     header.group_end <= m / 16;
+  if (!valid) throw std::runtime_error("the input's header does not suit kernel " + arguments.at(1));
+
+  bn::GuardedPages weights(m * k / 4, 64), scales(m / 16 * 4, 4), q(tokens * k, 64), quant(tokens * 8, 4);
+  bn::GuardedPages y(tokens * m * 4, 64), scratch(kernel->scratch_bytes, 64);
+  input.read(weights);
+  input.read(scales);
+  input.read(q);
+  input.read(quant);
+  input.read(y);
+  input.expect_end();
+
+  bn_bitlinear_args args{};
+  args.weights = weights.data();
+  args.group_scales = reinterpret_cast<const float*>(scales.data());
+  args.q = reinterpret_cast<const int8_t*>(q.data());
+  args.quant = reinterpret_cast<const bn_quant*>(quant.data());
+  args.y = reinterpret_cast<float*>(y.data());
+  args.tokens = header.tokens;
+  args.accumulate = header.accumulate;
+  args.scratch = scratch.data();
+  const std::string fault = "runner: kernel " + arguments.at(1) + " touched memory outside its buffers\n";
+  bn::exit_on_memory_fault(fault.c_str());
+  kernel->run(&args, header.group_begin, header.group_end);
+
+  for (const auto& [name, pages] : std::initializer_list<std::pair<const char*, const bn::GuardedPages*>>{
+           {"weights", &weights}, {"group_scales", &scales}, {"q", &q}, {"quant", &quant}, {"y", &y}, {"scratch", &scratch}}) {
+    if (!pages->intact()) throw std::runtime_error("kernel " + arguments.at(1) + " wrote beside " + name);
+  }
+  write_all(arguments.at(3), y.data(), y.bytes());
+  return 0;
+}
+
+int run(const Arguments& arguments) {
+  struct Command {
+    std::string name;
+    size_t arguments;
+    int (*run)(const Arguments&);
+  };
+  const std::vector<Command> commands = {{"list", 1, list}, {"selftest", 2, self_test}, {"logits", 2, logits}, {"kernel", 4, kernel}};
+  if (arguments.empty()) throw Usage("no command given");
+  for (const Command& command : commands) {
+    if (command.name != arguments[0]) continue;
+    if (arguments.size() <= command.arguments) throw Usage(command.name + " needs more arguments");
+    return command.run({arguments.begin() + 1, arguments.end()});
+  }
+  throw Usage("there is no command " + arguments[0]);
+}
+
+}  // namespace
+
+int main(int count, char** values) {
+  try {
+    return run({values + 1, values + count});
+  } catch (const Usage& error) {
+    std::fprintf(stderr, "runner: %s\n%s", error.what(), kUsage);
+    return 2;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "runner: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,124 @@
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { BitnetError } from '../../errors.ts';
+import { packageRoot } from '../../package-root.ts';
+
+/** The C++ engine, as runtime/native/addon/addon.cpp offers it. */
+export interface NativeAddon {
+  /** Opens, checks and self-tests a compiled model on a worker thread. `wake(id)` is called when a request has news. */
+  open(options: NativeOpenOptions, wake: (id: number) => void): Promise<NativeEngine>;
+  /** The physical cores that this process may use. */
+  usableCores(): number;
+}
+
+export interface NativeOpenOptions {
+  library: string;
+  weights: string;
+  weightsBytes: number;
+  key: string;
+  kernels: readonly { name: string; checksum: string }[];
+  threads: number;
+  pin: boolean;
+  context: number;
+  kv: 'f16' | 'f32';
+  sequences: number;
+  chunk: number;
+}
+
+export interface NativeEngine {
+  readonly facts: EngineFacts;
+  // Each of these starts a request and returns its number.
+  generate(prompt: Int32Array, options: NativeGenerateOptions): number;
+  logits(tokens: Int32Array): number;
+  score(tokens: Int32Array, window: number): number;
+  benchmark(promptTokens: number, newTokens: number, repetitions: number): number;
+  measure(): number;
+  /** What a request has brought since the last time. Undefined: nothing, `wake` will be called. After its end it is forgotten. */
+  take(id: number): NativeOutput | undefined;
+  /** Cancels and forgets a request. */
+  cancel(id: number): void;
+  /** Ends all requests with an error and frees the model. */
+  dispose(): Promise<void>;
+}
+
+export interface EngineFacts {
+  readonly vocab: number;
+  readonly context: number;
+  readonly threads: number;
+  readonly chunk: number;
+  readonly weightsBytes: number;
+  readonly kvBytes: number;
+  readonly workspaceBytes: number;
+}
+
+export interface NativeGenerateOptions {
+  maxTokens: number;
+  /** Tokens that may wait to be taken before the engine pauses this generation. */
+  queue: number;
+  stopTokens: Int32Array;
+  temperature: number;
+  topK: number;
+  topP: number;
+  minP: number;
+  repetitionPenalty: number;
+  presencePenalty: number;
+  frequencyPenalty: number;
+  penaltyLastN: number;
+  seed: number;
+  biasTokens: Int32Array;
+  biases: Float64Array;
+}
+
+export interface NativeOutput {
+  readonly ending: 'none' | 'done' | 'stop' | 'length' | 'context' | 'cancelled' | 'error';
+  readonly error: string;
+}
+
+export interface GenerationOutput extends NativeOutput {
+  readonly tokens: Int32Array;
+  readonly stats: NativeStats;
+}
+
+export interface NativeStats {
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  readonly prefillNs: number;
+  readonly firstTokenNs: number;
+  readonly decodeTokens: number;
+  readonly decodeNs: number;
+}
+
+export interface LogitsOutput extends NativeOutput {
+  readonly rows: Float32Array;
+}
+
+export interface ScoreOutput extends NativeOutput {
+  readonly nll: number;
+  readonly tokens: number;
+}
+
+export interface BenchmarkOutput extends NativeOutput {
+  readonly prefillSeconds: Float64Array;
+  readonly decodeSeconds: Float64Array;
+}
+
+export interface MeasurementOutput extends NativeOutput {
+  readonly readBytesPerSecond: number;
+  readonly int8MacsPerSecond: number;
+}
+
+let loaded: NativeAddon | undefined;
+
+/** Loads the addon that `npm install` built. @throws BitnetError where it is not there or does not load */
+export function loadAddon(): NativeAddon {
+  const file = join(packageRoot(), 'build', 'addon', 'bitnet.node');
+  try {
+    loaded ??= createRequire(import.meta.url)(file) as NativeAddon;
+  } catch (cause) {
+    throw new BitnetError(`the native engine cannot be loaded: ${(cause as Error).message}`, {
+      hint: `It is built when the package is installed. Run "npm run install" in ${packageRoot()}; it needs CMake and a C++20 compiler.`,
+      cause,
+    });
+  }
+  return loaded;
+}

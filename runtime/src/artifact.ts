@@ -1,0 +1,121 @@
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { type Machine, probeMachine } from '../../artifact/machine.ts';
+import {
+  ABI_VERSION,
+  ARTIFACT_FORMAT,
+  type Manifest,
+  manifestSchema,
+  type TargetEntry,
+} from '../../artifact/manifest.ts';
+import type { TokenizerData } from '../../artifact/tokenizer.ts';
+import { BitnetError } from '../../errors.ts';
+
+/** An artifact folder whose manifest has been read. */
+export interface Artifact {
+  /** Absolute path of the folder. */
+  readonly folder: string;
+  readonly manifest: Manifest;
+}
+
+const RECOMPILE = 'Compile the model again.';
+
+/** Reads `manifest.json` of an artifact folder. @throws BitnetError where it is missing, damaged or of another version */
+export async function readArtifact(path: string): Promise<Artifact> {
+  const folder = resolve(path);
+  const file = join(folder, 'manifest.json');
+  const value = await readJson(file, 'An artifact is the folder that "bitnet compile" writes.');
+  const versions = z.object({ format: z.number(), abi: z.number() }).safeParse(value);
+  if (versions.success && (versions.data.format !== ARTIFACT_FORMAT || versions.data.abi !== ABI_VERSION)) {
+    const { format, abi } = versions.data;
+    const ours = `format ${ARTIFACT_FORMAT}, ABI ${ABI_VERSION}`;
+    throw new BitnetError(`${file} is of format ${format}, ABI ${abi}; this runtime reads ${ours}`, {
+      hint: RECOMPILE,
+    });
+  }
+  return { folder, manifest: check(manifestSchema, value, file) };
+}
+
+const tokenizerSchema = z.strictObject({
+  model: z.enum(['gpt2', 'llama']),
+  pre: z.string(),
+  tokens: z.array(z.string()),
+  types: z.array(z.number()),
+  scores: z.array(z.number()),
+  merges: z.array(z.string()),
+  bos: z.number().nullable(),
+  eos: z.number().nullable(),
+  eot: z.number().nullable(),
+  unknown: z.number().nullable(),
+  padding: z.number().nullable(),
+  addBos: z.boolean(),
+  addEos: z.boolean(),
+  addSpacePrefix: z.boolean(),
+  chatTemplate: z.string().nullable(),
+});
+
+/** Reads the artifact's tokenizer. @throws BitnetError where the file is missing or damaged */
+export async function readTokenizer({ folder, manifest }: Artifact): Promise<TokenizerData> {
+  const file = join(folder, manifest.tokenizer);
+  return check(tokenizerSchema, await readJson(file, RECOMPILE), file);
+}
+
+/**
+ * Picks the target to run: the one asked for, or of those that this machine can run the one of highest rank.
+ * @throws BitnetError where there is none, with what each lacks
+ */
+export function chooseTarget(manifest: Manifest, wanted?: string, machine: Machine = probeMachine()): string {
+  const targets = Object.entries(manifest.targets);
+  const names = targets.map(([name]) => name).join(', ');
+  if (wanted !== undefined) {
+    const target = targets.find(([name]) => name === wanted)?.[1];
+    if (!target) {
+      const hint = `Compile it for that target: --target ${wanted}.`;
+      throw new BitnetError(`the artifact of ${manifest.model.name} has no target ${wanted}, only ${names}`, { hint });
+    }
+    const obstacle = whyNot(target, machine);
+    if (obstacle) throw new BitnetError(`target ${wanted} does not run on this machine: ${obstacle}`);
+    return wanted;
+  }
+  const runnable = targets.filter(([, target]) => !whyNot(target, machine)).sort(([, a], [, b]) => b.rank - a.rank);
+  const best = runnable[0];
+  if (best) return best[0];
+  const reasons = targets.map(([name, target]) => `${name} (${whyNot(target, machine)})`).join(', ');
+  throw new BitnetError(
+    `this machine runs none of the targets of ${manifest.model.name}: ${reasons || 'there are none'}`,
+    {
+      hint: 'Compile the model on this machine, or with --target all.',
+    },
+  );
+}
+
+/** What the machine lacks for a target, or undefined. */
+function whyNot(target: TargetEntry, machine: Machine): string | undefined {
+  if (target.arch !== 'any' && target.arch !== machine.arch) return `it is for ${target.arch}, this is ${machine.arch}`;
+  const missing = target.features.filter((feature) => !machine.features.has(feature));
+  return missing.length > 0 ? `the CPU lacks ${missing.join(', ')}` : undefined;
+}
+
+async function readJson(file: string, hint: string): Promise<unknown> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (cause) {
+    throw new BitnetError(`${file} cannot be read: ${(cause as Error).message}`, { hint, cause });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new BitnetError(`${file} is no JSON: ${(cause as Error).message}`, { hint: RECOMPILE, cause });
+  }
+}
+
+function check<T>(schema: z.ZodType<T>, value: unknown, file: string): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0]!;
+  throw new BitnetError(`${file} is damaged at ${issue.path.join('.') || 'the top'}: ${issue.message}`, {
+    hint: RECOMPILE,
+  });
+}

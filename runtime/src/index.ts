@@ -1,0 +1,18 @@
+export { type Machine, probeMachine } from '../../artifact/machine.ts';
+export type { Manifest } from '../../artifact/manifest.ts';
+export { type Artifact, chooseTarget, readArtifact } from './artifact.ts';
+export type { BenchmarkResult } from './benchmark.ts';
+export type { ChatMessage } from './chat.ts';
+export type { FinishReason, Generation, GenerationResult } from './generate.ts';
+export {
+  type ChatGenerateOptions,
+  type LogitsResult,
+  type MemoryUse,
+  Model,
+  openArtifact,
+  type PerplexityResult,
+  type TokenizeOptions,
+} from './model.ts';
+export type { BenchmarkOptions, GenerateOptions, LoadOptions, LoadProgress, PerplexityOptions } from './options.ts';
+export type { GenerationStats } from './stats.ts';
+export type { DecodeOptions, EncodeOptions, Tokenizer, TokenStream } from './tokenizer/index.ts';

@@ -1,0 +1,171 @@
+import { inspect } from 'node:util';
+import { z } from 'zod';
+import { BitnetError } from '../../errors.ts';
+
+// Every option is described by the values it allows, as the end of a sentence: the description is the error message.
+
+const number = (min: number, max: number) => z.number().min(min).max(max);
+const integer = (min: number, max: number) => z.number().int().min(min).max(max);
+const signal = z.instanceof(AbortSignal).optional().describe('an AbortSignal');
+const callback = z.custom((value) => typeof value === 'function');
+
+const loadSchema = z.strictObject({
+  target: z.string().optional().describe('the name of a target'),
+  threads: integer(1, 256).optional().describe('a whole number from 1 to 256'),
+  pin: z.boolean().default(false).describe('true or false'),
+  contextLength: integer(1, 2 ** 24)
+    .optional()
+    .describe('a whole number from 1 to the context of the model'),
+  kv: z.enum(['f16', 'f32']).default('f16').describe("'f16' or 'f32'"),
+  sequences: integer(1, 64).default(4).describe('a whole number from 1 to 64'),
+  prefillChunk: integer(1, 4096).default(128).describe('a whole number from 1 to 4096'),
+  onProgress: callback.optional().describe('a function'),
+  signal,
+});
+
+/** How a model is opened. */
+export interface LoadOptions {
+  /** Run this target, instead of the best one that the machine can run. */
+  readonly target?: string;
+  /** Threads that compute. Default: the physical cores that this process may use. */
+  readonly threads?: number;
+  /** Pin each of them to a CPU. Default false. */
+  readonly pin?: boolean;
+  /** Tokens that a prompt and its continuation may have. Default: the model's context, but no more than 4096. */
+  readonly contextLength?: number;
+  /** How keys and values are cached: float16 (default), or float32 for twice the memory. */
+  readonly kv?: 'f16' | 'f32';
+  /** Generations that run at once; more than that wait for their turn. Default 4. */
+  readonly sequences?: number;
+  /** Prompt tokens that a step takes at most: small is quicker to cancel and kinder to others. Default 128. */
+  readonly prefillChunk?: number;
+  readonly onProgress?: (progress: LoadProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface LoadProgress {
+  readonly stage: 'manifest' | 'tokenizer' | 'self-test' | 'ready';
+}
+
+const generateSchema = z.strictObject({
+  maxTokens: integer(1, 2 ** 31)
+    .default(2 ** 31)
+    .describe('a whole number from 1'),
+  temperature: number(0, 100).default(0.8).describe('a number from 0 to 100'),
+  topK: integer(0, 2 ** 31 - 1)
+    .default(40)
+    .describe('a whole number from 0 (all tokens)'),
+  topP: number(0, 1).default(0.95).describe('a number from 0 to 1'),
+  minP: number(0, 1).default(0.05).describe('a number from 0 to 1'),
+  repetitionPenalty: number(0.01, 100).default(1).describe('a number from 0.01 to 100'),
+  presencePenalty: number(-100, 100).default(0).describe('a number from -100 to 100'),
+  frequencyPenalty: number(-100, 100).default(0).describe('a number from -100 to 100'),
+  penaltyLastN: integer(0, 2 ** 20)
+    .default(64)
+    .describe(`a whole number from 0 to ${2 ** 20}`),
+  seed: integer(0, Number.MAX_SAFE_INTEGER).optional().describe(`a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`),
+  stop: z.array(z.string().min(1)).max(64).default([]).describe('an array of at most 64 strings, none of them empty'),
+  logitBias: z
+    .record(z.string().regex(/^\d+$/), z.union([number(-100, 100), z.literal(-Infinity)]))
+    .default({})
+    .describe('an object of token ids with numbers from -100 to 100, or -Infinity'),
+  signal,
+  ignoreEos: z.boolean().default(false).describe('true or false'),
+});
+
+/** How text is generated. */
+export interface GenerateOptions {
+  /** New tokens at most. Default: until the context is full. */
+  readonly maxTokens?: number;
+  /** Divides the logits: 0 always takes the most probable token, 1 samples as the model was trained. Default 0.8. */
+  readonly temperature?: number;
+  /** Sample from the k most probable tokens; 0 from all. Default 40. */
+  readonly topK?: number;
+  /** Sample from the fewest tokens whose probabilities add up to p; 1 from all. Default 0.95. */
+  readonly topP?: number;
+  /** Leave out tokens less probable than this share of the most probable one; 0 leaves out none. Default 0.05. */
+  readonly minP?: number;
+  /** Divides (or, below zero, multiplies) the logits of recent tokens. Default 1: no penalty. */
+  readonly repetitionPenalty?: number;
+  /** Subtracted from the logits of recent tokens. Default 0. */
+  readonly presencePenalty?: number;
+  /** Subtracted from the logit of a recent token for each time it occurs. Default 0. */
+  readonly frequencyPenalty?: number;
+  /** How many tokens count as recent, the prompt's included. Default 64. */
+  readonly penaltyLastN?: number;
+  /** The same seed, model, target and options give the same text. Default: another one each time. */
+  readonly seed?: number;
+  /** Stop before any of these texts. */
+  readonly stop?: readonly string[];
+  /** Added to the logits of these tokens; -Infinity forbids one. */
+  readonly logitBias?: Readonly<Record<number, number>>;
+  readonly signal?: AbortSignal;
+  /** Go on after the model's stop tokens. Default false. */
+  readonly ignoreEos?: boolean;
+}
+
+const perplexitySchema = z.strictObject({
+  window: integer(2, 2 ** 24)
+    .default(256)
+    .describe('a whole number from 2'),
+  onProgress: callback.optional().describe('a function'),
+  signal,
+});
+
+export interface PerplexityOptions {
+  /** Tokens of each window. Default 256. */
+  readonly window?: number;
+  /** Called with the tokens predicted so far, and of how many. */
+  readonly onProgress?: (done: number, total: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+const benchmarkSchema = z.strictObject({
+  promptTokens: integer(1, 2 ** 24)
+    .default(128)
+    .describe('a whole number from 1'),
+  newTokens: integer(1, 2 ** 24)
+    .default(32)
+    .describe('a whole number from 1'),
+  repetitions: integer(1, 1000).default(3).describe('a whole number from 1 to 1000'),
+  onProgress: callback.optional().describe('a function'),
+  signal,
+});
+
+export interface BenchmarkOptions {
+  /** Default 128. */
+  readonly promptTokens?: number;
+  /** Default 32. */
+  readonly newTokens?: number;
+  /** Default 3. */
+  readonly repetitions?: number;
+  /** Called with the repetitions done so far. */
+  readonly onProgress?: (done: number, total: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** The options with their defaults in place; a callback and a signal stay as they were. @throws BitnetError for a bad one */
+export const checkLoadOptions = (options: LoadOptions) => check(loadSchema, options);
+export const checkGenerateOptions = (options: GenerateOptions) => check(generateSchema, options);
+export const checkPerplexityOptions = (options: PerplexityOptions) => check(perplexitySchema, options);
+export const checkBenchmarkOptions = (options: BenchmarkOptions) => check(benchmarkSchema, options);
+
+export type CheckedGenerateOptions = ReturnType<typeof checkGenerateOptions>;
+
+function check<Shape extends z.core.$ZodLooseShape>(
+  schema: z.ZodObject<Shape, z.core.$strict>,
+  options: unknown,
+): z.output<z.ZodObject<Shape, z.core.$strict>> {
+  const parsed = schema.safeParse(options);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0]!;
+  if (issue.code === 'unrecognized_keys') {
+    const known = Object.keys(schema.shape).join(', ');
+    throw new BitnetError(`there is no option ${issue.keys.join(', ')}`, { hint: `The options are ${known}.` });
+  }
+  const name = issue.path[0];
+  if (name === undefined) throw new BitnetError(`the options are ${inspect(options)}, they must be an object`);
+  const value = inspect((options as Record<PropertyKey, unknown>)[name], { depth: 1, maxStringLength: 60 });
+  const field = schema.shape[String(name)] as z.ZodType;
+  throw new BitnetError(`option ${String(name)} is ${value}, it must be ${field.description}`);
+}

@@ -1,0 +1,38 @@
+import type { NativeStats } from './addon.ts';
+
+/** What a generation cost. Times are in milliseconds. */
+export interface GenerationStats {
+  readonly promptTokens: number;
+  /** Of the prompt: tokens whose keys and values were still in the cache. */
+  readonly cachedTokens: number;
+  /** Time in the steps that ran the rest of the prompt. */
+  readonly prefillMs: number;
+  readonly prefillTokensPerSecond: number;
+  /** From the request to the first token, waiting for a free slot included. */
+  readonly timeToFirstTokenMs: number;
+  /** Steps after the first token. */
+  readonly decodeTokens: number;
+  /** Time in those steps, sampling included, waiting for a slow reader not. */
+  readonly decodeMs: number;
+  readonly decodeTokensPerSecond: number;
+}
+
+/** Median; of an even number of values, the mean of the middle two. NaN of none. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
+}
+
+export function statsOf(native: NativeStats): GenerationStats {
+  const rate = (tokens: number, ns: number) => (ns > 0 ? (tokens / ns) * 1e9 : 0);
+  return {
+    promptTokens: native.promptTokens,
+    cachedTokens: native.cachedTokens,
+    prefillMs: native.prefillNs / 1e6,
+    prefillTokensPerSecond: rate(native.promptTokens - native.cachedTokens, native.prefillNs),
+    timeToFirstTokenMs: native.firstTokenNs / 1e6,
+    decodeTokens: native.decodeTokens,
+    decodeMs: native.decodeNs / 1e6,
+    decodeTokensPerSecond: rate(native.decodeTokens, native.decodeNs),
+  };
+}

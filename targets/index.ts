@@ -1,0 +1,35 @@
+import { type Machine, probeMachine } from '../artifact/machine.ts';
+import { BitnetError } from '../errors.ts';
+import { armNeon } from './arm-neon/target.ts';
+import { ref } from './ref/target.ts';
+import { canRun, type Target } from './target.ts';
+import { x86Avx2 } from './x86-avx2/target.ts';
+import { x86Avx512vnni } from './x86-avx512vnni/target.ts';
+
+export { type CpuTarget, canRun, type Target } from './target.ts';
+
+/** Every target, the portable one first. Selection, tests and benches take theirs from here. */
+export const targets: readonly Target[] = [ref, x86Avx2, x86Avx512vnni, armNeon];
+
+/** The best target for a machine. */
+export function nativeTarget(machine: Machine = probeMachine()): Target {
+  const able = targets.filter((target) => canRun(target, machine));
+  return able.reduce((best, target) => (target.rank > best.rank ? target : best));
+}
+
+/**
+ * Reads a list of targets as the command line gives it: `native`, `all`, or ids with commas.
+ * Throws a BitnetError that lists the ids where one is not known.
+ */
+export function parseTargets(text: string): Target[] {
+  if (text === 'native') return [nativeTarget()];
+  if (text === 'all') return [...targets];
+  const ids = [...new Set(text.split(',').map((id) => id.trim()))];
+  return ids.map((id) => {
+    const target = targets.find((candidate) => candidate.id === id);
+    if (target) return target;
+    throw new BitnetError(`there is no target '${id}'`, {
+      hint: `targets: ${targets.map((candidate) => candidate.id).join(', ')}, or native, or all`,
+    });
+  });
+}

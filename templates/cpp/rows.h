@@ -1,0 +1,91 @@
+// Arithmetic on rows of float32, over the target's vectors. N is a row's length padded to a multiple of 16, with zeros
+// in the padding.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "abi.h"
+#include "primitives.h"
+
+// float16 → float32, one value.
+static inline float bn_f16_value(const uint8_t *p) {
+  uint16_t half;
+  std::memcpy(&half, p, sizeof half);
+  const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
+  uint32_t bits = static_cast<uint32_t>(half & 0x7fffu) << 13;
+  float value;
+  if (bits >= 0x0f800000u) {
+    bits |= 0x70000000u; // infinity and NaN keep their exponent of all ones
+    std::memcpy(&value, &bits, sizeof value);
+  } else {
+    std::memcpy(&value, &bits, sizeof value);
+    value *= 0x1p112f; // the exponents' biases differ by 112
+  }
+  std::memcpy(&bits, &value, sizeof bits);
+  bits |= sign;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// e^v to within 2 units in the last place; 0 below -87.3, where it would be subnormal.
+static inline bn_f32 bn_exp(bn_f32 v) {
+  const bn_f32 x = bn_max(bn_min(v, bn_set(88.0f)), bn_set(-87.3f));
+  const bn_f32 n = bn_round(bn_mul(x, bn_set(1.44269504f)));
+  // ln 2 in two parts, the first short enough for n * ln 2 to be exact
+  bn_f32 r = bn_fma(n, bn_set(-0.693359375f), x);
+  r = bn_fma(n, bn_set(2.12194440e-4f), r);
+  // Taylor's series on |r| <= ln 2 / 2
+  bn_f32 e = bn_set(1.0f / 5040.0f);
+  e = bn_fma(e, r, bn_set(1.0f / 720.0f));
+  e = bn_fma(e, r, bn_set(1.0f / 120.0f));
+  e = bn_fma(e, r, bn_set(1.0f / 24.0f));
+  e = bn_fma(e, r, bn_set(1.0f / 6.0f));
+  e = bn_fma(e, r, bn_set(0.5f));
+  e = bn_fma(e, r, bn_set(1.0f));
+  e = bn_fma(e, r, bn_set(1.0f));
+  return bn_ldexp(e, n);
+}
+
+// y = x / sqrt(mean(x^2) + epsilon) * weight; `size` is the length without padding. y may be x.
+template <int N>
+static inline void bn_rms_norm(float *y, const float *x, const float *weight, int size, float epsilon) {
+  bn_f32 squares = bn_set(0.0f);
+  for (int i = 0; i < N; i += BN_LANES) squares = bn_fma(bn_load(x + i), bn_load(x + i), squares);
+  const float mean = bn_reduce_add(squares) / static_cast<float>(size);
+  const bn_f32 scale = bn_set(1.0f / std::sqrt(mean + epsilon));
+  for (int i = 0; i < N; i += BN_LANES) bn_store(y + i, bn_mul(bn_mul(bn_load(x + i), scale), bn_load(weight + i)));
+}
+
+// q = clamp(round(x * 127 / max(|x|, 1e-5))), as the BitNet b1.58 papers quantise activations.
+template <int N>
+static inline void bn_quantise_row(int8_t *q, bn_quant *quant, const float *x) {
+  bn_f32 largest = bn_set(1e-5f);
+  for (int i = 0; i < N; i += BN_LANES) largest = bn_max(largest, bn_abs(bn_load(x + i)));
+  const float absmax = bn_reduce_max(largest);
+  const bn_f32 scale = bn_set(127.0f / absmax);
+  bn_i32 sum = bn_i32_zero();
+  for (int i = 0; i < N; i += BN_LANES) sum = bn_i32_add(sum, bn_quantise(q + i, bn_mul(bn_load(x + i), scale)));
+  quant->inverse_scale = absmax / 127.0f;
+  quant->sum = bn_i32_reduce_add(sum);
+}
+
+// y = max(gate, 0)^2 * up
+template <int N>
+static inline void bn_relu2_gate(float *y, const float *gate, const float *up) {
+  for (int i = 0; i < N; i += BN_LANES) {
+    const bn_f32 positive = bn_max(bn_load(gate + i), bn_set(0.0f));
+    bn_store(y + i, bn_mul(bn_mul(positive, positive), bn_load(up + i)));
+  }
+}
+
+// y = gate / (1 + e^-gate) * up
+template <int N>
+static inline void bn_silu_gate(float *y, const float *gate, const float *up) {
+  for (int i = 0; i < N; i += BN_LANES) {
+    const bn_f32 g = bn_load(gate + i);
+    const bn_f32 e = bn_exp(bn_sub(bn_set(0.0f), g));
+    bn_store(y + i, bn_mul(bn_div(g, bn_add(bn_set(1.0f), e)), bn_load(up + i)));
+  }
+}

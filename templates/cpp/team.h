@@ -1,0 +1,38 @@
+// How the threads of a step share its work and wait for each other.
+#pragma once
+
+#include <thread>
+
+#include "abi.h"
+#include "primitives.h"
+
+// A half-open range of items.
+struct bn_range {
+  int32_t begin, end;
+};
+
+// The share of one thread in `count` items, handed out in runs of `unit`.
+static inline bn_range bn_share(int32_t count, int32_t unit, int32_t thread, int32_t threads) {
+  const int64_t units = (count + unit - 1) / unit;
+  const int64_t begin = units * thread / threads * unit, end = units * (thread + 1) / threads * unit;
+  return {static_cast<int32_t>(begin), static_cast<int32_t>(end < count ? end : count)};
+}
+
+// Returns when every thread of the team is here. Spins, since the others are a few microseconds away at most; yields
+// where they are not, which means that the machine has fewer free cores than the team has threads.
+static inline void bn_barrier(bn_team *team) {
+  if (team->threads == 1) return;
+  const uint32_t phase = __atomic_load_n(&team->phase, __ATOMIC_RELAXED);
+  if (__atomic_add_fetch(&team->arrived, 1, __ATOMIC_ACQ_REL) == team->threads) {
+    __atomic_store_n(&team->arrived, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&team->phase, phase + 1, __ATOMIC_RELEASE);
+    return;
+  }
+  for (int spins = 0; __atomic_load_n(&team->phase, __ATOMIC_ACQUIRE) == phase; ++spins) {
+    if (spins < 4000) {
+      bn_pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
