@@ -39,8 +39,9 @@ export function renderSources(plan: Plan, target: Target, choices: readonly Choi
 /** Writes the build script of those sources. */
 export function renderBuildScript(sources: readonly Source[], target: Target, key: string): Source {
   const files = sources.map(({ file }) => file).filter((file) => file.endsWith('.cpp'));
+  const tiled = files.filter((file) => file.includes('_gemm_') || file === 'probe.cpp');
   return {
     file: 'CMakeLists.txt',
-    text: render('CMakeLists.txt', { target: target.id, files, flags: target.flags, key }),
+    text: render('CMakeLists.txt', { target: target.id, files, tiled, flags: target.flags, key }),
   };
 }

@@ -48,6 +48,7 @@ export function kernelView(spec: KernelSpec, target: Target) {
     tileGroups,
     tiled: tileGroups > 1,
     fourTail: tile.tokens > 4,
+    prefetch: target.prefetch,
     bounds:
       target.sumBits === 16
         ? `512 * ${tile.columns} / 4 <= 32767 (int16).`
@@ -107,7 +108,7 @@ export function attentionView(plan: Plan, target: Target) {
 
 /** View of probe.cpp. */
 export function probeView(target: Target) {
-  return { target: target.id, sums: target.lanes === 16 ? 24 : 4, inner: 60 };
+  return { target: target.id, sums: target.registers >= 32 ? 24 : 4, inner: 60, prefetch: target.prefetch };
 }
 
 /** View of kernels.h. */

@@ -10,6 +10,7 @@ export const x86Avx2: CpuTarget = {
   sumBits: 16,
   lanes: 8,
   registers: 16,
-  gemv: { rows: 16 },
+  prefetch: 1024,
+  gemv: { rows: 32 },
   gemm: { rows: 16, tokens: 4 },
 };

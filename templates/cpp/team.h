@@ -1,6 +1,7 @@
 // How the threads of a step share its work and wait for each other.
 #pragma once
 
+#include <chrono>
 #include <thread>
 
 #include "abi.h"
@@ -18,8 +19,9 @@ static inline bn_range bn_share(int32_t count, int32_t unit, int32_t thread, int
   return {static_cast<int32_t>(begin), static_cast<int32_t>(end < count ? end : count)};
 }
 
-// Returns when every thread of the team is here. Spins, since the others are a few microseconds away at most; yields
-// where they are not, which means that the machine has fewer free cores than the team has threads.
+// Returns when every thread of the team is here. Spins, since the others are a few microseconds away at most. Where they
+// are not, the machine has fewer free cores than the team has threads: then it yields, and in the end sleeps, so that
+// the others get to run.
 static inline void bn_barrier(bn_team *team) {
   if (team->threads == 1) return;
   const uint32_t phase = __atomic_load_n(&team->phase, __ATOMIC_RELAXED);
@@ -31,8 +33,10 @@ static inline void bn_barrier(bn_team *team) {
   for (int spins = 0; __atomic_load_n(&team->phase, __ATOMIC_ACQUIRE) == phase; ++spins) {
     if (spins < 4000) {
       bn_pause();
-    } else {
+    } else if (spins < 4200) {
       std::this_thread::yield();
+    } else {
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
     }
   }
 }
