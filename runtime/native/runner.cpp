@@ -8,6 +8,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/executor.h"
@@ -107,7 +108,8 @@ class Input {
   }
 
   void read(void* to, int64_t bytes) {
-    if (bytes < 0 || bytes > static_cast<int64_t>(bytes_.size()) - at_) throw std::runtime_error("the input is too short");
+    const int64_t left = static_cast<int64_t>(bytes_.size()) - at_;
+    if (bytes < 0 || bytes > left) throw std::runtime_error("the input is too short");
     std::memcpy(to, bytes_.data() + at_, bytes);
     at_ += bytes;
   }
@@ -161,8 +163,10 @@ int kernel(const Arguments& arguments) {
   bn::exit_on_memory_fault(fault.c_str());
   kernel->run(&args, header.group_begin, header.group_end);
 
-  for (const auto& [name, pages] : std::initializer_list<std::pair<const char*, const bn::GuardedPages*>>{
-           {"weights", &weights}, {"group_scales", &scales}, {"q", &q}, {"quant", &quant}, {"y", &y}, {"scratch", &scratch}}) {
+  const std::vector<std::pair<const char*, const bn::GuardedPages*>> buffers = {
+      {"weights", &weights}, {"group_scales", &scales}, {"q", &q},
+      {"quant", &quant},     {"y", &y},                 {"scratch", &scratch}};
+  for (const auto& [name, pages] : buffers) {
     if (!pages->intact()) throw std::runtime_error("kernel " + arguments.at(1) + " wrote beside " + name);
   }
   write_all(arguments.at(3), y.data(), y.bytes());
@@ -175,7 +179,8 @@ int run(const Arguments& arguments) {
     size_t arguments;
     int (*run)(const Arguments&);
   };
-  const std::vector<Command> commands = {{"list", 1, list}, {"selftest", 2, self_test}, {"logits", 2, logits}, {"kernel", 4, kernel}};
+  const std::vector<Command> commands = {
+      {"list", 1, list}, {"selftest", 2, self_test}, {"logits", 2, logits}, {"kernel", 4, kernel}};
   if (arguments.empty()) throw Usage("no command given");
   for (const Command& command : commands) {
     if (command.name != arguments[0]) continue;

@@ -1,6 +1,6 @@
 import type { BenchmarkOutput, MeasurementOutput } from './addon.ts';
 import type { Engine } from './engine.ts';
-import type { BenchmarkOptions } from './options.ts';
+import type { CheckedBenchmarkOptions } from './options.ts';
 import { median } from './stats.ts';
 
 /** How fast a model runs here, and what share of the machine's own speed that is. Rates are medians of the runs. */
@@ -44,7 +44,7 @@ export interface BenchmarkSubject {
 export async function runBenchmark(
   engine: Engine,
   subject: BenchmarkSubject,
-  options: Required<Pick<BenchmarkOptions, 'promptTokens' | 'newTokens' | 'repetitions'>> & BenchmarkOptions,
+  options: CheckedBenchmarkOptions,
 ): Promise<BenchmarkResult> {
   const { promptTokens, newTokens, repetitions, onProgress, signal } = options;
   const prefillSeconds: number[] = [];

@@ -16,10 +16,9 @@ export class Engine {
       const native = await loadAddon().open(options, (id) => waiters.get(id)?.());
       return new Engine(native, waiters);
     } catch (cause) {
-      throw new BitnetError((cause as Error).message, {
-        hint: 'The artifact is damaged, incomplete or of another machine: compile the model again.',
-        cause,
-      });
+      // What is wrong, and on a second line what to do about it.
+      const [message, hint] = (cause as Error).message.split('\n');
+      throw new BitnetError(message!, { ...(hint ? { hint } : {}), cause });
     }
   }
 

@@ -67,8 +67,8 @@ export interface MemoryUse {
  * @throws BitnetError where the folder is no artifact, nothing in it runs here, or the self-test fails
  */
 export async function openArtifact(folder: string, options: LoadOptions = {}): Promise<Model> {
-  const { target: wanted, threads, pin, contextLength, kv, sequences, prefillChunk } = checkLoadOptions(options);
-  const { onProgress, signal } = options;
+  const checked = checkLoadOptions(options);
+  const { target: wanted, contextLength, onProgress, signal } = checked;
   signal?.throwIfAborted();
   onProgress?.({ stage: 'manifest' });
   const artifact = await readArtifact(folder);
@@ -96,12 +96,12 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
     weightsBytes: weights.bytes,
     key: entry.key,
     kernels: entry.kernels.map(({ name, checksum }) => ({ name, checksum })),
-    threads: threads ?? loadAddon().usableCores(),
-    pin,
+    threads: checked.threads ?? loadAddon().usableCores(),
+    pin: checked.pin,
     context: contextLength ?? Math.min(trained, DEFAULT_CONTEXT),
-    kv,
-    sequences,
-    chunk: prefillChunk,
+    kv: checked.kv,
+    sequences: checked.sequences,
+    chunk: checked.prefillChunk,
   });
   if (signal?.aborted) {
     await engine.dispose();
@@ -224,7 +224,7 @@ export class Model {
    * @throws BitnetError for bad tokens, fewer than two, or a window larger than the context
    */
   async perplexity(tokens: readonly number[], options: PerplexityOptions = {}): Promise<PerplexityResult> {
-    const { window } = checkPerplexityOptions(options);
+    const { window, onProgress, signal } = checkPerplexityOptions(options);
     if (Math.min(window, tokens.length) > this.contextLength) {
       throw new BitnetError(`option window is ${window}, the context has room for ${this.contextLength} tokens`);
     }
@@ -233,10 +233,10 @@ export class Model {
     const total = tokens.length - Math.ceil(tokens.length / window);
     let sum = 0;
     let predicted = 0;
-    for await (const output of this.#engine.run<ScoreOutput>((it) => it.score(ids, window), options.signal)) {
+    for await (const output of this.#engine.run<ScoreOutput>((it) => it.score(ids, window), signal)) {
       sum = output.nll;
       predicted = output.tokens;
-      options.onProgress?.(predicted, total);
+      onProgress?.(predicted, total);
     }
     const nll = sum / predicted;
     return { nll, perplexity: Math.exp(nll), tokens: predicted };
@@ -252,7 +252,7 @@ export class Model {
     const { layers, embedding, heads, kvHeads, headDim, ffn } = this.info;
     const macsPerToken = layers * embedding * (2 * heads * headDim + 2 * kvHeads * headDim + 3 * ffn);
     const subject = { target: this.target, bytesPerToken: this.manifest.bytesPerToken, macsPerToken };
-    return runBenchmark(this.#engine, subject, { ...options, ...checked });
+    return runBenchmark(this.#engine, subject, checked);
   }
 
   /** Ends whatever runs with an error and frees the memory. May be called at any time and more than once. */

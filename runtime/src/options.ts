@@ -7,7 +7,7 @@ import { BitnetError } from '../../errors.ts';
 const number = (min: number, max: number) => z.number().min(min).max(max);
 const integer = (min: number, max: number) => z.number().int().min(min).max(max);
 const signal = z.instanceof(AbortSignal).optional().describe('an AbortSignal');
-const callback = z.custom((value) => typeof value === 'function');
+const callback = <Callback>() => z.custom<Callback>((value) => typeof value === 'function');
 
 const loadSchema = z.strictObject({
   target: z.string().optional().describe('the name of a target'),
@@ -19,7 +19,7 @@ const loadSchema = z.strictObject({
   kv: z.enum(['f16', 'f32']).default('f16').describe("'f16' or 'f32'"),
   sequences: integer(1, 64).default(4).describe('a whole number from 1 to 64'),
   prefillChunk: integer(1, 4096).default(128).describe('a whole number from 1 to 4096'),
-  onProgress: callback.optional().describe('a function'),
+  onProgress: callback<(progress: LoadProgress) => void>().optional().describe('a function'),
   signal,
 });
 
@@ -108,7 +108,7 @@ const perplexitySchema = z.strictObject({
   window: integer(2, 2 ** 24)
     .default(256)
     .describe('a whole number from 2'),
-  onProgress: callback.optional().describe('a function'),
+  onProgress: callback<(done: number, total: number) => void>().optional().describe('a function'),
   signal,
 });
 
@@ -128,7 +128,7 @@ const benchmarkSchema = z.strictObject({
     .default(32)
     .describe('a whole number from 1'),
   repetitions: integer(1, 1000).default(3).describe('a whole number from 1 to 1000'),
-  onProgress: callback.optional().describe('a function'),
+  onProgress: callback<(done: number, total: number) => void>().optional().describe('a function'),
   signal,
 });
 
@@ -144,13 +144,14 @@ export interface BenchmarkOptions {
   readonly signal?: AbortSignal;
 }
 
-/** The options with their defaults in place; a callback and a signal stay as they were. @throws BitnetError for a bad one */
+/** The options with their defaults in place. @throws BitnetError for a bad one */
 export const checkLoadOptions = (options: LoadOptions) => check(loadSchema, options);
 export const checkGenerateOptions = (options: GenerateOptions) => check(generateSchema, options);
 export const checkPerplexityOptions = (options: PerplexityOptions) => check(perplexitySchema, options);
 export const checkBenchmarkOptions = (options: BenchmarkOptions) => check(benchmarkSchema, options);
 
 export type CheckedGenerateOptions = ReturnType<typeof checkGenerateOptions>;
+export type CheckedBenchmarkOptions = ReturnType<typeof checkBenchmarkOptions>;
 
 function check<Shape extends z.core.$ZodLooseShape>(
   schema: z.ZodObject<Shape, z.core.$strict>,

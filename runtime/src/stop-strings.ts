@@ -1,6 +1,7 @@
 /**
  * Finds stop strings in a text that arrives in pieces. What could be the beginning of one is held back until it is
- * decided; a stop string and what follows it are cut off. Of several, the one that begins first counts.
+ * decided; a stop string and what follows it are cut off. Of several, the one that is complete first counts, and of those
+ * that end together the longest: so the pieces make no difference.
  */
 export class StopStrings {
   readonly #stops: readonly string[];
@@ -21,9 +22,11 @@ export class StopStrings {
   push(piece: string): string {
     if (this.#found) return '';
     const text = this.#held + piece;
-    const first = Math.min(...this.#stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0));
-    this.#found = first !== Infinity;
-    const safe = this.#found ? first : text.length - this.#undecided(text);
+    const matches = this.#stops.map((stop) => ({ start: text.indexOf(stop), length: stop.length }));
+    const met = matches.filter(({ start }) => start >= 0);
+    const first = met.sort((a, b) => a.start + a.length - b.start - b.length || a.start - b.start)[0];
+    this.#found = first !== undefined;
+    const safe = first?.start ?? text.length - this.#undecided(text);
     this.#held = this.#found ? '' : text.slice(safe);
     return text.slice(0, safe);
   }

@@ -181,7 +181,9 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   class DisposeWorker : public Napi::AsyncWorker {
    public:
     DisposeWorker(Napi::Env env, std::shared_ptr<Engine> engine)
-        : Napi::AsyncWorker(env, "bitnet.dispose"), engine_(std::move(engine)), done_(Napi::Promise::Deferred::New(env)) {}
+        : Napi::AsyncWorker(env, "bitnet.dispose"),
+          engine_(std::move(engine)),
+          done_(Napi::Promise::Deferred::New(env)) {}
     Napi::Promise promise() const { return done_.Promise(); }
     void Execute() override { engine_->shutdown(); }
     void OnOK() override { done_.Resolve(Env().Undefined()); }
@@ -220,7 +222,8 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   template <typename Type, typename... Arguments>
   Napi::Value submit(const Napi::CallbackInfo& info, Arguments&&... arguments) {
     const uint32_t id = ++last_id_;
-    auto request = std::make_shared<Type>(std::forward<Arguments>(arguments)..., [bell = bell_, id] { bell->ring(id); });
+    const auto wake = [bell = bell_, id] { bell->ring(id); };
+    auto request = std::make_shared<Type>(std::forward<Arguments>(arguments)..., wake);
     engine_->submit(request);
     requests_.emplace(id, std::move(request));
     return Napi::Number::New(info.Env(), id);
@@ -245,11 +248,13 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
 
   AnyRequest& request(uint32_t id) {
     const auto found = requests_.find(id);
-    if (found == requests_.end()) throw std::invalid_argument("no request under way has the number " + std::to_string(id));
+    if (found == requests_.end()) {
+      throw std::invalid_argument("no request under way has the number " + std::to_string(id));
+    }
     return found->second;
   }
 
-  // What the request has brought since the last time, or undefined: then wake(id) will be called when there is something.
+  // What the request has brought since the last time, or undefined: then wake(id) is called when there is something.
   Napi::Value take(const Napi::CallbackInfo& info) {
     const uint32_t id = info[0].As<Napi::Number>();
     return std::visit([&](const auto& request) { return take(info.Env(), id, *request); }, request(id));

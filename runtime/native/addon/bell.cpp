@@ -5,8 +5,9 @@ namespace bn {
 std::shared_ptr<Bell> Bell::hang(Napi::Env env, const Napi::Function& wake) {
   auto bell = std::make_shared<Bell>();
   // Rings may still be under way when the engine object is gone, so they hold the bell themselves.
-  bell->function_ = Function::New(env, wake, "bitnet", 0, 1, new Context(bell),
-                                  [](Napi::Env, void*, Context* context) { delete context; }, static_cast<void*>(nullptr));
+  const auto forget = [](Napi::Env, void*, Context* context) { delete context; };
+  bell->function_ =
+      Function::New(env, wake, "bitnet", 0, 1, new Context(bell), forget, static_cast<void*>(nullptr));
   bell->function_.Unref(env);
   return bell;
 }

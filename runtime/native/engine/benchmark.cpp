@@ -99,7 +99,8 @@ double Measurement::read_bytes_per_second(Executor& executor) const {
   double best = 0;
   for (int round = 0; round < kRounds && !cancelled(); ++round) {
     const auto start = Clock::now();
-    executor.pool().run([&](int thread) { sums[thread] = executor.info().probe_read(buffer.data() + thread * slice, slice); });
+    executor.pool().run(
+        [&](int thread) { sums[thread] = executor.info().probe_read(buffer.data() + thread * slice, slice); });
     best = std::max(best, static_cast<double>(slice * threads) / seconds_since(start));
   }
   return best;

@@ -51,8 +51,9 @@ void Engine::submit(std::shared_ptr<SequenceRequest> request) {
   const std::vector<int32_t>& text = request->text();
   const auto wrong = std::find_if(text.begin(), text.end(), [&](int32_t id) { return id < 0 || id >= facts_.vocab; });
   if (wrong != text.end()) {
-    throw std::invalid_argument("token " + std::to_string(*wrong) + " at index " + std::to_string(wrong - text.begin()) +
-                                " is outside the vocabulary of " + std::to_string(facts_.vocab));
+    throw std::invalid_argument("token " + std::to_string(*wrong) + " at index " +
+                                std::to_string(wrong - text.begin()) + " is outside the vocabulary of " +
+                                std::to_string(facts_.vocab));
   }
   enqueue(std::move(request));
 }

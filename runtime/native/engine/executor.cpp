@@ -14,7 +14,8 @@ int64_t kv_sequence_bytes(const bn_model_info& info, const ExecutorOptions& opti
     throw std::runtime_error("a KV cache of " + std::to_string(options.sequences) + " sequences of " +
                              std::to_string(options.context) + " positions takes " +
                              std::to_string((bytes >> 20) * options.sequences) + " MiB, this machine has " +
-                             std::to_string(memory_limit() >> 20));
+                             std::to_string(memory_limit() >> 20) +
+                             "\nOpen the model with a smaller contextLength or fewer sequences.");
   }
   return bytes;
 }

@@ -1,4 +1,5 @@
-// A compiled model's shared library and its weights, checked against what the manifest says of them.
+// A compiled model's shared library and its weights, checked against what the manifest says of them. Errors say what is
+// wrong on one line and, where there is something to do about it, that on a second.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +42,7 @@ class ModelLibrary {
   // Runs the library's self-test: one checksum per kernel, in the library's order.
   std::vector<KernelChecksum> self_test(const MappedFile& weights) const;
 
-  // Throws where a kernel computes another checksum than the manifest holds, or the two disagree on which kernels exist.
+  // Throws where a kernel computes another checksum than the manifest holds, or the two list other kernels.
   void check_kernels(const Expected& expected, const std::vector<KernelChecksum>& actual) const;
 
  private:

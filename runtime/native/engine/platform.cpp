@@ -75,7 +75,8 @@ void* SharedLibrary::symbol(const char* name) const {
 }
 
 MappedFile::MappedFile(const std::string& path) {
-  const HANDLE file = CreateFileW(wide(path).c_str(), GENERIC_READ, FILE_SHARE_READ, nullptr, OPEN_EXISTING, 0, nullptr);
+  const HANDLE file =
+      CreateFileW(wide(path).c_str(), GENERIC_READ, FILE_SHARE_READ, nullptr, OPEN_EXISTING, 0, nullptr);
   if (file == INVALID_HANDLE_VALUE) throw std::runtime_error(path + " cannot be opened: " + reason());
   LARGE_INTEGER size;
   GetFileSizeEx(file, &size);

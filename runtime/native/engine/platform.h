@@ -1,4 +1,4 @@
-// The one file with anything of the operating system in it (see platform.cpp for its Linux, macOS and Windows branches).
+// All there is of the operating system (platform.cpp has the Linux, macOS and Windows branches).
 // Paths are UTF-8. Everything that fails throws std::runtime_error with the system's own reason.
 #pragma once
 
@@ -72,8 +72,8 @@ class Pages {
 };
 
 // Memory between two inaccessible pages, for tests: data() + bytes() is the first address that faults, or less than
-// `alignment` bytes short of it where `bytes` is no multiple of `alignment`. What lies between the first page and data(),
-// and after the end, is filled with a pattern.
+// `alignment` bytes short of it where `bytes` is no multiple of `alignment`. What lies between the first page and
+// data(), and after the end, is filled with a pattern.
 class GuardedPages {
  public:
   GuardedPages(int64_t bytes, int64_t alignment);

@@ -20,6 +20,7 @@ uint32_t wait_for_change(const std::atomic<uint32_t>& value, uint32_t old) {
       if (now != old) return now;
       cpu_relax();
     }
+    std::this_thread::yield();  // to whom we may be waiting for, on a machine with more threads than cores
   } while (std::chrono::steady_clock::now() < until);
   value.wait(old, std::memory_order_acquire);
   return value.load(std::memory_order_acquire);
@@ -54,7 +55,7 @@ void ThreadPool::run_erased(Erased function, const void* context) {
   function(context, 0);
   // The threads of a step end together, so this is short, unless the system gave one of their CPUs to somebody else.
   for (int spins = 0; running_.load(std::memory_order_acquire) > 0; ++spins) {
-    if (spins < 10000) cpu_relax();
+    if (spins % 64 != 63) cpu_relax();
     else std::this_thread::yield();
   }
 }

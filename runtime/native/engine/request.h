@@ -1,5 +1,5 @@
-// What a caller asks of the engine, and the box in which the answer is handed over. The engine thread fills the box, the
-// caller's thread empties it; a caller that found it empty is woken once.
+// What a caller asks of the engine, and the box in which the answer is handed over. The engine thread fills the box,
+// the caller's thread empties it; a caller that found it empty is woken once.
 #pragma once
 
 #include <atomic>

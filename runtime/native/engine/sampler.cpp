@@ -97,8 +97,8 @@ void Sampler::adjust(float* logits, int32_t vocab) const {
   }
 }
 
-// The `count` candidates with the largest logits, largest first, the lower id first of equals. One pass, without sorting
-// the vocabulary: a buffer collects what exceeds the smallest logit known to be too small, and is cut when full.
+// The `count` candidates with the largest logits, largest first, the lower id first of equals. One pass, without
+// sorting the vocabulary: a buffer collects what exceeds the largest logit known to be too small, and is cut when full.
 void Sampler::keep_largest(const float* logits, int32_t vocab, size_t count) {
   const auto before = [](const Candidate& a, const Candidate& b) {
     return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);

@@ -9,9 +9,9 @@
 //   5. top-k               keeps the k largest logits (Fan et al., arXiv:1805.04833)
 //   6. top-p               keeps the fewest most probable tokens whose probabilities, among those kept so far, add up
 //                          to p (Holtzman et al., arXiv:1904.09751)
-//   7. min-p               keeps tokens at least min_p times as probable as the best one (Nguyen et al., arXiv:2407.01082)
+//   7. min-p               keeps tokens at least min_p times as probable as the best (Nguyen et al., arXiv:2407.01082)
 //   8. temperature         softmax(logit / temperature) of what is left, one draw from it
-// Probabilities in 6 and 7 are those of temperature 1, as in llama.cpp. A logit that is not a number counts as -infinity.
+// Probabilities in 6 and 7 are those of temperature 1, as in llama.cpp. A logit that is no number counts as -infinity.
 #pragma once
 
 #include <cstddef>

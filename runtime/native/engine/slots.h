@@ -10,9 +10,9 @@ class Slots {
  public:
   explicit Slots(int count) : slots_(count) {}
 
-  // Takes the free slot whose cached tokens share the longest prefix with `tokens`, cut to that prefix, though at least
-  // one token is left to run. Without a prefix to share (or where `reuse` is false) it is the slot that has been free for
-  // longest, emptied. Returns -1 where no slot is free.
+  // Takes the free slot whose cached tokens share the longest prefix with `tokens`, cut to that prefix, though at
+  // least one token is left to run. Without a prefix to share (or where `reuse` is false) it is the slot that has been
+  // free for longest, emptied. Returns -1 where no slot is free.
   int acquire(const std::vector<int32_t>& tokens, bool reuse);
   void release(int slot);
 
