@@ -41,7 +41,7 @@ typedef struct bn_token {
 /* Arguments of one step, read-only and shared by all its threads. */
 typedef struct bn_step_args {
   const uint8_t *weights;    /* the packed weights file, mapped; 64-byte aligned */
-  uint8_t *workspace;        /* workspace_bytes(token_count) bytes, 64-byte aligned */
+  uint8_t *workspace;        /* workspace_bytes(token_count, team->threads) bytes, 64-byte aligned */
   uint8_t *kv;               /* the KV cache: sequence s starts at kv + s * kv_sequence_bytes; 64-byte aligned */
   int64_t kv_sequence_bytes; /* bytes between sequences: kv_bytes(kv_type, kv_capacity) or more */
   int32_t kv_capacity;       /* positions that each sequence has room for */

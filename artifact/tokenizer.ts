@@ -1,6 +1,8 @@
+import { z } from 'zod';
+
 /**
  * What the runtime needs to turn text into tokens and back, as the model file states it.
- * Written to `tokenizer.json` in the artifact. Field for field the GGUF keys `tokenizer.ggml.*`.
+ * Field for field the GGUF keys `tokenizer.ggml.*`.
  */
 export interface TokenizerData {
   /** `gpt2`: byte-level BPE with merges. `llama`: SentencePiece with scores and byte fallback. */
@@ -25,4 +27,57 @@ export interface TokenizerData {
   readonly addSpacePrefix: boolean;
   /** The model's Jinja chat template, if it has one. */
   readonly chatTemplate: string | null;
+}
+
+/** Items of a list on one line: a millisecond or so to parse. */
+const LINE_ITEMS = 4096;
+
+const lists = {
+  tokens: z.array(z.string()),
+  types: z.array(z.number()),
+  scores: z.array(z.number()),
+  merges: z.array(z.string()),
+};
+const NAMES = Object.keys(lists) as (keyof typeof lists)[];
+
+const scalars = z.strictObject({
+  model: z.enum(['gpt2', 'llama']),
+  pre: z.string(),
+  bos: z.number().nullable(),
+  eos: z.number().nullable(),
+  eot: z.number().nullable(),
+  unknown: z.number().nullable(),
+  padding: z.number().nullable(),
+  addBos: z.boolean(),
+  addEos: z.boolean(),
+  addSpacePrefix: z.boolean(),
+  chatTemplate: z.string().nullable(),
+});
+
+/**
+ * Writes a tokenizer as JSON lines: first all that is not a list, then the lists in pieces. A vocabulary of 128,000
+ * tokens in one piece would hold up the event loop of whoever parses it.
+ */
+export function serialiseTokenizer(data: TokenizerData): string {
+  const { tokens, types, scores, merges, ...rest } = data;
+  const lines: object[] = [rest];
+  for (const [name, list] of Object.entries({ tokens, types, scores, merges })) {
+    for (let at = 0; at < list.length; at += LINE_ITEMS) lines.push({ [name]: list.slice(at, at + LINE_ITEMS) });
+  }
+  return lines.map((line) => `${JSON.stringify(line)}\n`).join('');
+}
+
+/** Reads what serialiseTokenizer wrote, pausing after each line. Throws where the text is damaged. */
+export function* parseTokenizer(text: string): Generator<void, TokenizerData, void> {
+  const read: Record<keyof typeof lists, unknown[]> = { tokens: [], types: [], scores: [], merges: [] };
+  const [first = '', ...lines] = text.trimEnd().split('\n');
+  const rest = scalars.parse(JSON.parse(first));
+  for (const line of lines) {
+    const value = JSON.parse(line) as Record<string, unknown>;
+    const name = NAMES.find((list) => list in value);
+    if (name === undefined) throw new Error(`a line holds none of ${NAMES.join(', ')}`);
+    for (const item of lists[name].parse(value[name])) read[name].push(item);
+    yield;
+  }
+  return { ...rest, ...(read as Pick<TokenizerData, keyof typeof lists>) };
 }

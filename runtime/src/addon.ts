@@ -53,6 +53,8 @@ export interface EngineFacts {
 
 export interface NativeGenerateOptions {
   maxTokens: number;
+  /** Only ids below this are generated: a head may have more rows than the tokenizer has tokens. */
+  vocab: number;
   /** Tokens that may wait to be taken before the engine pauses this generation. */
   queue: number;
   stopTokens: Int32Array;

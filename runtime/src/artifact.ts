@@ -9,8 +9,9 @@ import {
   manifestSchema,
   type TargetEntry,
 } from '../../artifact/manifest.ts';
-import type { TokenizerData } from '../../artifact/tokenizer.ts';
+import { parseTokenizer, type TokenizerData } from '../../artifact/tokenizer.ts';
 import { BitnetError } from '../../errors.ts';
+import { finishInSlices } from './tokenizer/slices.ts';
 
 /** An artifact folder whose manifest has been read. */
 export interface Artifact {
@@ -37,28 +38,15 @@ export async function readArtifact(path: string): Promise<Artifact> {
   return { folder, manifest: check(manifestSchema, value, file) };
 }
 
-const tokenizerSchema = z.strictObject({
-  model: z.enum(['gpt2', 'llama']),
-  pre: z.string(),
-  tokens: z.array(z.string()),
-  types: z.array(z.number()),
-  scores: z.array(z.number()),
-  merges: z.array(z.string()),
-  bos: z.number().nullable(),
-  eos: z.number().nullable(),
-  eot: z.number().nullable(),
-  unknown: z.number().nullable(),
-  padding: z.number().nullable(),
-  addBos: z.boolean(),
-  addEos: z.boolean(),
-  addSpacePrefix: z.boolean(),
-  chatTemplate: z.string().nullable(),
-});
-
 /** Reads the artifact's tokenizer. @throws BitnetError where the file is missing or damaged */
 export async function readTokenizer({ folder, manifest }: Artifact): Promise<TokenizerData> {
   const file = join(folder, manifest.tokenizer);
-  return check(tokenizerSchema, await readJson(file, RECOMPILE), file);
+  const text = await readText(file, RECOMPILE);
+  try {
+    return await finishInSlices(parseTokenizer(text));
+  } catch (cause) {
+    throw new BitnetError(`${file} is damaged: ${(cause as Error).message}`, { hint: RECOMPILE, cause });
+  }
 }
 
 /**
@@ -97,13 +85,16 @@ function whyNot(target: TargetEntry, machine: Machine): string | undefined {
   return missing.length > 0 ? `the CPU lacks ${missing.join(', ')}` : undefined;
 }
 
-async function readJson(file: string, hint: string): Promise<unknown> {
-  let text: string;
+async function readText(file: string, hint: string): Promise<string> {
   try {
-    text = await readFile(file, 'utf8');
+    return await readFile(file, 'utf8');
   } catch (cause) {
     throw new BitnetError(`${file} cannot be read: ${(cause as Error).message}`, { hint, cause });
   }
+}
+
+async function readJson(file: string, hint: string): Promise<unknown> {
+  const text = await readText(file, hint);
   try {
     return JSON.parse(text);
   } catch (cause) {

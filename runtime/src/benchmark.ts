@@ -40,45 +40,66 @@ export interface BenchmarkSubject {
   readonly macsPerToken: number;
 }
 
-/** Times random tokens through the model, then measures the machine with the same threads. */
+/** One run: the model, and right after it the machine. */
+interface Run {
+  readonly prefillSeconds: number;
+  readonly decodeSeconds: number;
+  readonly readGBps: number;
+  readonly int8GMACps: number;
+}
+
+/**
+ * Times random tokens through the model, and after each run the machine with the same threads, so that both sides of a
+ * fraction meet the same machine. Figures are medians over the runs, fractions too.
+ */
 export async function runBenchmark(
   engine: Engine,
   subject: BenchmarkSubject,
   options: CheckedBenchmarkOptions,
 ): Promise<BenchmarkResult> {
   const { promptTokens, newTokens, repetitions, onProgress, signal } = options;
-  const prefillSeconds: number[] = [];
-  const decodeSeconds: number[] = [];
-  const times = engine.run<BenchmarkOutput>((it) => it.benchmark(promptTokens, newTokens, repetitions), signal);
-  for await (const output of times) {
-    prefillSeconds.push(...output.prefillSeconds);
-    decodeSeconds.push(...output.decodeSeconds);
-    if (output.prefillSeconds.length > 0) onProgress?.(prefillSeconds.length, repetitions);
+  const runs: Run[] = [];
+  while (runs.length < repetitions) {
+    runs.push(await runOnce(engine, promptTokens, newTokens, signal));
+    onProgress?.(runs.length, repetitions);
   }
-  let readGBps = 0;
-  let int8GMACps = 0;
-  for await (const output of engine.run<MeasurementOutput>((it) => it.measure(), signal)) {
-    readGBps = output.readBytesPerSecond / 1e9;
-    int8GMACps = output.int8MacsPerSecond / 1e9;
-  }
-  const prefillRate = promptTokens / median(prefillSeconds);
-  const decodeRate = newTokens / median(decodeSeconds);
+  const prefillRate = (run: Run) => promptTokens / run.prefillSeconds;
+  const decodeRate = (run: Run) => newTokens / run.decodeSeconds;
+  const over = (figure: (run: Run) => number) => median(runs.map(figure));
   return {
     target: subject.target,
     threads: engine.facts.threads,
     prefill: {
       tokens: promptTokens,
-      seconds: prefillSeconds,
-      tokensPerSecond: prefillRate,
-      fractionOfPeak: (prefillRate * subject.macsPerToken) / (int8GMACps * 1e9),
+      seconds: runs.map((run) => run.prefillSeconds),
+      tokensPerSecond: over(prefillRate),
+      fractionOfPeak: over((run) => (prefillRate(run) * subject.macsPerToken) / (run.int8GMACps * 1e9)),
     },
     decode: {
       tokens: newTokens,
-      seconds: decodeSeconds,
-      tokensPerSecond: decodeRate,
+      seconds: runs.map((run) => run.decodeSeconds),
+      tokensPerSecond: over(decodeRate),
       bytesPerToken: subject.bytesPerToken,
-      fractionOfBandwidth: (decodeRate * subject.bytesPerToken) / (readGBps * 1e9),
+      fractionOfBandwidth: over((run) => (decodeRate(run) * subject.bytesPerToken) / (run.readGBps * 1e9)),
     },
-    machine: { readGBps, int8GMACps },
+    machine: { readGBps: over((run) => run.readGBps), int8GMACps: over((run) => run.int8GMACps) },
   };
+}
+
+async function runOnce(
+  engine: Engine,
+  promptTokens: number,
+  newTokens: number,
+  signal: AbortSignal | undefined,
+): Promise<Run> {
+  let run: Run = { prefillSeconds: 0, decodeSeconds: 0, readGBps: 0, int8GMACps: 0 };
+  for await (const output of engine.run<BenchmarkOutput>((it) => it.benchmark(promptTokens, newTokens, 1), signal)) {
+    const [prefillSeconds] = output.prefillSeconds;
+    const [decodeSeconds] = output.decodeSeconds;
+    if (prefillSeconds !== undefined && decodeSeconds !== undefined) run = { ...run, prefillSeconds, decodeSeconds };
+  }
+  for await (const output of engine.run<MeasurementOutput>((it) => it.measure(), signal)) {
+    run = { ...run, readGBps: output.readBytesPerSecond / 1e9, int8GMACps: output.int8MacsPerSecond / 1e9 };
+  }
+  return run;
 }

@@ -88,7 +88,7 @@ export class Generation implements AsyncIterable<string> {
     let stats = NO_STATS;
     try {
       const ids = await prompt();
-      const native = nativeOptions(options, seed, tokenizer.stopTokens);
+      const native = nativeOptions(options, seed, tokenizer);
       for await (const output of engine.run<GenerationOutput>((it) => it.generate(ids, native), signal)) {
         stats = output.stats;
         for (const token of output.tokens) {
@@ -120,11 +120,12 @@ const NO_STATS = { promptTokens: 0, cachedTokens: 0, prefillNs: 0, firstTokenNs:
 function nativeOptions(
   options: CheckedGenerateOptions,
   seed: number,
-  stopTokens: ReadonlySet<number>,
+  { vocab, stopTokens }: Tokenizer,
 ): NativeGenerateOptions {
   const biases = Object.entries(options.logitBias);
   return {
     maxTokens: options.maxTokens,
+    vocab,
     queue: QUEUE,
     stopTokens: Int32Array.from(options.ignoreEos ? [] : stopTokens),
     temperature: options.temperature,

@@ -31,9 +31,9 @@ static inline void bn_barrier(bn_team *team) {
     return;
   }
   for (int spins = 0; __atomic_load_n(&team->phase, __ATOMIC_ACQUIRE) == phase; ++spins) {
-    if (spins < 4000) {
+    if (spins < 200) {
       bn_pause();
-    } else if (spins < 4200) {
+    } else if (spins < 2000) {
       std::this_thread::yield();
     } else {
       std::this_thread::sleep_for(std::chrono::microseconds(50));

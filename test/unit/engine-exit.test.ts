@@ -29,6 +29,7 @@ async function run(script: string): Promise<{ status: number | null; signal: str
   };
   const generate = {
     maxTokens: 1000,
+    vocab: 512,
     queue: 1000,
     temperature: 0,
     topK: 0,

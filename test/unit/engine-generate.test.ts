@@ -17,6 +17,7 @@ import {
   SPACE,
   type Toy,
   toyArtifact,
+  VOCAB,
 } from '../fixtures/toy-model/toy.ts';
 
 const GREEDY = { temperature: 0 } as const;
@@ -400,6 +401,7 @@ test('a benchmark counts what it was told to', async () => {
 function nativeOptions(queue: number): NativeGenerateOptions {
   return {
     maxTokens: 200,
+    vocab: VOCAB,
     queue,
     stopTokens: new Int32Array(),
     temperature: 0,

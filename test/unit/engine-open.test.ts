@@ -109,8 +109,8 @@ test('a folder that is no artifact, a damaged manifest and one of another versio
 
 test('a damaged tokenizer is refused', async () => {
   const folder = toyArtifact();
-  writeFileSync(join(folder, 'tokenizer.json'), '{"model": "gpt2"}');
-  assert.match((await refusal(folder)).message, /tokenizer\.json is damaged at pre/);
+  writeFileSync(join(folder, 'tokenizer.jsonl'), '{"model": "gpt2"}');
+  assert.match((await refusal(folder)).message, /tokenizer\.jsonl is damaged/);
 });
 
 test('a context beyond what the model was trained for is refused with both numbers', async () => {

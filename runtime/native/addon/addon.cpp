@@ -53,6 +53,7 @@ EngineOptions engine_options(const Napi::Object& from) {
 GenerationOptions generation_options(const Napi::Object& from) {
   GenerationOptions options;
   options.max_tokens = from.Get("maxTokens").As<Napi::Number>().Int64Value();
+  options.vocab = integer(from, "vocab");
   options.queue = integer(from, "queue");
   options.stop_tokens = ids(from.Get("stopTokens"));
   SamplingOptions& sampling = options.sampling;

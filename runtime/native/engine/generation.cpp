@@ -43,7 +43,7 @@ bool Generation::ready() const {
 Next Generation::accept(const StepResult& result) {
   const size_t ran = static_cast<size_t>(result.first) + result.count;
   const bool complete = ran == tokens_.size();
-  const int32_t token = complete ? sampler_.sample(result.logits, result.vocab) : -1;
+  const int32_t token = complete ? sampler_.sample(result.logits, std::min(result.vocab, options_.vocab)) : -1;
   {
     const std::lock_guard lock(mutex_);
     if (ran <= prompt_size_) {

@@ -7,6 +7,7 @@ namespace bn {
 
 struct GenerationOptions {
   int64_t max_tokens = 0;
+  int32_t vocab = 0;  // ids below this have a text: a head may have more rows than the tokenizer has tokens
   std::vector<int32_t> stop_tokens;
   int queue = 32;  // tokens that may lie in the box before the sequence pauses
   SamplingOptions sampling;
