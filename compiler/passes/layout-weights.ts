@@ -35,13 +35,15 @@ export function layoutWeights(ir: ModelIR, architecture: Architecture): Plan['we
     return { name, kind: 'rows', tensor, encoding, rows, cols, bytes: encodedBytes(encoding, rows * cols) };
   };
 
-  const { embedding, ffn, heads, headDim } = ir.hyper;
+  const { layers, embedding, ffn, heads, headDim } = ir.hyper;
   const linears = layerLinears(ir);
   const matrix = (use: string): Unplaced[] => {
     let rows = 0;
     const parts = FUSED[use].map((name): Part => {
       const linear = linears.find((candidate) => candidate.name === name)!;
-      const scaleTensor = byName.has(`blk.0.${name}.scale`) ? `${name}.scale` : null;
+      // One layer's scale tensor makes it part of every layer: a model that has some only is refused when it is packed.
+      const scaled = Array.from({ length: layers }, (_, i) => `blk.${i}.${name}.scale`).some((at) => byName.has(at));
+      const scaleTensor = scaled ? `${name}.scale` : null;
       const part = { tensor: `${name}.weight`, scaleTensor, rows: linear.rows, firstRow: rows };
       rows += pad16(linear.rows);
       return part;
