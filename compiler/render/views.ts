@@ -1,5 +1,6 @@
 import type { Target } from '../../targets/target.ts';
 import { encodedBytes } from '../import/encodings/index.ts';
+import type { Encoding } from '../ir/model.ts';
 import { type Buffer, type PackedTensor, type Plan, pad16, pad64, type Step } from '../ir/plan.ts';
 import { families } from '../kernels/index.ts';
 import { TRIAL_TOKENS } from '../kernels/self-test.ts';
@@ -56,6 +57,13 @@ export function kernelView(spec: KernelSpec, target: Target) {
   };
 }
 
+/** The encodings that store one number after the other: C++ type, the primitive that loads a vector, values in 2 KiB. */
+const PLAIN: Partial<Record<Encoding, { format: string; type: string; load: string; ahead: number }>> = {
+  f32: { format: 'float32', type: 'float', load: 'bn_load', ahead: 512 },
+  f16: { format: 'float16', type: 'uint16_t', load: 'bn_load_f16', ahead: 1024 },
+  bf16: { format: 'bfloat16', type: 'uint16_t', load: 'bn_load_bf16', ahead: 1024 },
+};
+
 /** View of embedding.cpp and head.cpp: a table of rows in the model file's own encoding. */
 export function tableView(tensor: PackedTensor, target: Target) {
   if (tensor.kind !== 'rows') throw new Error(`packed tensor '${tensor.name}' is not a table`);
@@ -64,7 +72,8 @@ export function tableView(tensor: PackedTensor, target: Target) {
   const tail = cols % 16;
   return {
     target: target.id,
-    decode: `partials/decode_${encoding}`,
+    decode: `partials/decode_${encoding in PLAIN ? 'plain' : encoding}`,
+    plain: PLAIN[encoding] ?? null,
     encoding: encoding.toUpperCase(),
     rows,
     cols,
