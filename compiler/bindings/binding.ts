@@ -1,4 +1,3 @@
-import { IndentationText, Project, QuoteKind, StructureKind, VariableDeclarationKind } from 'ts-morph';
 import type { Manifest } from '../../artifact/manifest.ts';
 import type { ModelIR } from '../ir/model.ts';
 
@@ -22,59 +21,53 @@ function specialTokens({ tokenizer }: ModelIR) {
 }
 
 /** Writes `index.ts` of an artifact: the model's constants with literal types, and a `load()` bound to the folder. */
-export function renderBinding(manifest: Manifest, ir: ModelIR): string {
+export async function renderBinding(manifest: Manifest, ir: ModelIR): Promise<string> {
+  // Loaded when something is written: it takes longer than a compilation that has nothing to do.
+  const { IndentationText, Project, QuoteKind, VariableDeclarationKind } = await import('ts-morph');
   const project = new Project({
     useInMemoryFileSystem: true,
     manipulationSettings: { indentationText: IndentationText.TwoSpaces, quoteKind: QuoteKind.Single },
   });
-  const constant = (name: string, initializer: string, doc: string) => ({
-    kind: StructureKind.VariableStatement as const,
-    isExported: true,
-    declarationKind: VariableDeclarationKind.Const,
-    docs: [doc],
-    declarations: [{ name, initializer }],
-    leadingTrivia: '\n',
-  });
-  const file = project.createSourceFile('index.ts', {
-    statements: [
-      {
-        kind: StructureKind.ImportDeclaration,
-        moduleSpecifier: 'bitnet-toolchain',
-        namedImports: [
-          { name: 'LoadOptions', isTypeOnly: true },
-          { name: 'load', alias: 'loadArtifact' },
-          { name: 'Model', isTypeOnly: true },
-        ],
-      },
-      constant('model', objectLiteral(manifest.model), 'The shape of the model.'),
-      constant(
-        'targets',
-        `${literal(Object.keys(manifest.targets))} as const`,
-        'The machines that this artifact holds a program for.',
-      ),
-      constant('specialTokens', objectLiteral(specialTokens(ir)), 'Tokens with a meaning of their own.'),
-      constant('chatTemplate', literal(ir.tokenizer.chatTemplate), "The model's Jinja chat template, if it has one."),
-      {
-        kind: StructureKind.Function,
-        isExported: true,
-        name: 'load',
-        docs: [{ description: 'Opens this model; the best target that the machine can run is taken.' }],
-        parameters: [
-          {
-            name: 'options',
-            type: "Omit<LoadOptions, 'target'> & { target?: (typeof targets)[number] }",
-            initializer: '{}',
-          },
-        ],
-        returnType: 'Promise<Model>',
-        statements: ['return loadArtifact(import.meta.dirname, options);'],
-        leadingTrivia: '\n',
-      },
+  const name = JSON.stringify(manifest.model.name);
+  const file = project.createSourceFile(
+    'index.ts',
+    `// Written by bitnet compile ${manifest.compiler} for ${name}. Do not edit: compile again.\n`,
+  );
+  file.addImportDeclaration({
+    moduleSpecifier: 'bitnet-toolchain',
+    namedImports: [
+      { name: 'LoadOptions', isTypeOnly: true },
+      { name: 'load', alias: 'loadArtifact' },
+      { name: 'Model', isTypeOnly: true },
     ],
   });
-  file.insertText(
-    0,
-    `// Written by bitnet compile ${manifest.compiler} for ${JSON.stringify(manifest.model.name)}. Do not edit: compile again.\n`,
-  );
+  const addConstant = (name: string, initializer: string, doc: string) =>
+    file.addVariableStatement({
+      isExported: true,
+      declarationKind: VariableDeclarationKind.Const,
+      docs: [doc],
+      declarations: [{ name, initializer }],
+      leadingTrivia: '\n',
+    });
+  const targets = `${literal(Object.keys(manifest.targets))} as const`;
+  addConstant('model', objectLiteral(manifest.model), 'The shape of the model.');
+  addConstant('targets', targets, 'The machines that this artifact holds a program for.');
+  addConstant('specialTokens', objectLiteral(specialTokens(ir)), 'Tokens with a meaning of their own.');
+  addConstant('chatTemplate', literal(ir.tokenizer.chatTemplate), "The model's Jinja chat template, if it has one.");
+  file.addFunction({
+    isExported: true,
+    name: 'load',
+    docs: ['Opens this model; the best target that the machine can run is taken.'],
+    parameters: [
+      {
+        name: 'options',
+        type: "Omit<LoadOptions, 'target'> & { target?: (typeof targets)[number] }",
+        initializer: '{}',
+      },
+    ],
+    returnType: 'Promise<Model>',
+    statements: ['return loadArtifact(import.meta.dirname, options);'],
+    leadingTrivia: '\n',
+  });
   return file.getFullText();
 }

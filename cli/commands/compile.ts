@@ -1,0 +1,87 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { defaultModel } from '../../index.ts';
+import { bytes } from '../format.ts';
+import { type Io, say, write, writeJson } from '../io.ts';
+import { outOption } from '../options.ts';
+import { Progress } from '../progress.ts';
+
+const STAGES = ['ir', 'plan', 'sources'] as const;
+type Stage = (typeof STAGES)[number];
+
+interface CompileFlags {
+  readonly target: string;
+  readonly out?: string;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+  readonly dump?: readonly Stage[];
+}
+
+const EXAMPLES = `
+Examples:
+  bitnet compile model.gguf                        for this machine, into ./generated
+  bitnet compile model.gguf --target all --json    for every target that can be built here
+  bitnet compile model.gguf --dump=plan            show a stage, build nothing`;
+
+function parseStages(text: string): Stage[] {
+  const stages = text.split(',');
+  const unknown = stages.find((stage) => !(STAGES as readonly string[]).includes(stage));
+  if (unknown !== undefined) throw new InvalidArgumentError(`Stages are ${STAGES.join(', ')}.`);
+  return stages as Stage[];
+}
+
+export function compileCommand(program: Command, io: Io): void {
+  program
+    .command('compile')
+    .description('compile a model file into an artifact: packed weights, and a program for each target')
+    .argument('[model]', 'model file (default: the embedded storyteller)')
+    .option('--target <ids>', 'native, all, or target ids with commas', 'native')
+    .addOption(outOption())
+    .addOption(
+      new Option('--dump <stages>', 'print stages, and build nothing: ir, plan, sources, with commas').argParser(
+        parseStages,
+      ),
+    )
+    .option('--json', 'print the result as JSON')
+    .option('--quiet', 'no progress')
+    .addHelpText('after', EXAMPLES)
+    .action(async (model: string | undefined, flags: CompileFlags) => {
+      const file = model ?? defaultModel();
+      await (flags.dump ? dump(io, file, flags.dump, flags) : build(io, file, flags));
+    });
+}
+
+async function build(io: Io, file: string, { target, out, json, quiet }: CompileFlags): Promise<void> {
+  const { compile } = await import('../../compiler/index.ts');
+  const progress = new Progress(io, json || quiet);
+  const { artifact, manifest, kernels, cached, skipped } = await compile(file, {
+    target,
+    out,
+    onProgress: progress.onProgress,
+    signal: io.signal,
+  }).finally(() => progress.end());
+  const targets = Object.keys(manifest.targets);
+  if (json) return writeJson(io, { artifact, kernels, targets, cached, skipped });
+  for (const { target: id, reason } of skipped) say(io, `skipped ${id}: ${reason}`);
+  const weights = Object.values(manifest.weights).reduce((sum, entry) => sum + entry.bytes, 0);
+  const state = cached ? 'up to date' : 'compiled';
+  say(io, `${state}: ${manifest.model.name} for ${targets.join(', ')}; ${bytes(weights)} of weights`);
+  return write(io, `${artifact}\n`);
+}
+
+/** Prints stages: `ir` and `plan` as JSON, `sources` as text under the names of the files, or all in one JSON value. */
+async function dump(io: Io, file: string, stages: readonly Stage[], { target, json }: CompileFlags): Promise<void> {
+  const { lowerModel, parseTargets } = await import('../../compiler/index.ts');
+  const targets = parseTargets(target);
+  const lowered = await Promise.all(targets.map((one) => lowerModel(file, one)));
+  const [{ ir, plan }] = lowered;
+  const sources = targets.flatMap(({ id }, index) =>
+    lowered[index].sources.map((source) => ({ ...source, file: `${id}/${source.file}` })),
+  );
+  const all = { ir, plan, sources };
+  if (json) return writeJson(io, Object.fromEntries(stages.map((stage) => [stage, all[stage]])));
+  const values = stages.filter((stage) => stage !== 'sources');
+  if (values.length === 1) await writeJson(io, all[values[0]]);
+  else if (values.length > 1) await writeJson(io, Object.fromEntries(values.map((stage) => [stage, all[stage]])));
+  if (!stages.includes('sources')) return;
+  for (const { file: name, text } of sources) await write(io, `// ===== ${name}\n${text}\n`);
+}

@@ -1,0 +1,63 @@
+import type { Command } from 'commander';
+import type { Gguf, MetadataValue, Scalar } from '../../compiler/import/gguf/reader.ts';
+import { bytes, printable, table } from '../format.ts';
+import { type Io, write, writeJson } from '../io.ts';
+
+const SHOWN_ELEMENTS = 4;
+const SHOWN_CHARACTERS = 72;
+
+const EXAMPLES = `
+Examples:
+  bitnet inspect model.gguf
+  bitnet inspect model.gguf --json | jq .tensors`;
+
+export function inspectCommand(program: Command, io: Io): void {
+  program
+    .command('inspect')
+    .description('show what a GGUF file holds: metadata and tensors')
+    .argument('<file>', 'any GGUF file of version 2 or 3')
+    .option('--json', 'print everything as JSON, arrays in full')
+    .addHelpText('after', EXAMPLES)
+    .action(async (file: string, { json }: { readonly json?: boolean }) => {
+      const { readGguf } = await import('../../compiler/import/gguf/reader.ts');
+      const gguf = await readGguf(file);
+      await (json ? writeJson(io, asJson(gguf)) : write(io, asTables(gguf)));
+    });
+}
+
+/** Integers that a JSON number cannot hold become strings. */
+function asJson({ version, byteOrder, fileBytes, metadata, tensors }: Gguf) {
+  const plain = (value: Scalar) => (typeof value === 'bigint' ? value.toString() : value);
+  const values = [...metadata].map(([key, entry]) => [
+    key,
+    entry.type === 'array' ? entry.value.map(plain) : plain(entry.value),
+  ]);
+  return { format: 'gguf', version, byteOrder, fileBytes, metadata: Object.fromEntries(values), tensors };
+}
+
+function asTables({ version, byteOrder, fileBytes, metadata, tensors }: Gguf): string {
+  const heading = `GGUF version ${version}, ${byteOrder}-endian, ${bytes(fileBytes)}\n\n`;
+  const keys = [...metadata].map(([key, entry]) => [key, typeName(entry), show(entry)]);
+  const rows = tensors.map(({ name, shape, typeName, offset, bytes }) => [
+    name,
+    shape.join(' × '),
+    typeName,
+    String(offset),
+    bytes === undefined ? 'unknown' : String(bytes),
+  ]);
+  return `${heading}${table(['key', 'type', 'value'], keys)}\n${table(['tensor', 'shape', 'type', 'offset', 'bytes'], rows)}`;
+}
+
+const typeName = (entry: MetadataValue): string =>
+  entry.type === 'array' ? `${entry.elementType}[${entry.value.length}]` : entry.type;
+
+function show(entry: MetadataValue): string {
+  if (entry.type !== 'array') return one(entry.value);
+  const first = entry.value.slice(0, SHOWN_ELEMENTS).map(one).join(', ');
+  return entry.value.length > SHOWN_ELEMENTS ? `${first}, …` : first;
+}
+
+function one(value: Scalar): string {
+  if (typeof value !== 'string') return String(value);
+  return printable(value.length > SHOWN_CHARACTERS ? `${value.slice(0, SHOWN_CHARACTERS)}…` : value);
+}

@@ -1,0 +1,50 @@
+import type { Command } from 'commander';
+import { probeMachine } from '../../artifact/machine.ts';
+import { canRun, nativeTarget, targets } from '../../targets/index.ts';
+import { table } from '../format.ts';
+import { type Io, write, writeJson } from '../io.ts';
+import { buildability } from '../toolchains.ts';
+
+const EXAMPLES = `
+Examples:
+  bitnet targets
+  bitnet targets --json`;
+
+export function targetsCommand(program: Command, io: Io): void {
+  program
+    .command('targets')
+    .description('list the machines that programs can be compiled for')
+    .option('--json', 'print the list as JSON')
+    .addHelpText('after', EXAMPLES)
+    .action(async ({ json }: { readonly json?: boolean }) => {
+      const listed = await listTargets();
+      await (json ? writeJson(io, listed) : write(io, print(listed)));
+    });
+}
+
+/** Every target, with what this machine can do for it. */
+export async function listTargets() {
+  const machine = probeMachine();
+  const native = nativeTarget(machine);
+  return Promise.all(
+    targets.map(async (target) => {
+      const { id, title, arch, features, rank } = target;
+      const { by: compiler = null, missing = null } = await buildability(target);
+      const runs = canRun(target, machine);
+      return { id, title, arch, features, rank, runs, native: target === native, compiler, missing };
+    }),
+  );
+}
+
+function print(listed: Awaited<ReturnType<typeof listTargets>>): string {
+  const rows = listed.map(({ id, title, arch, features, runs, native, compiler, missing }) => [
+    native ? `${id} *` : id,
+    arch,
+    runs ? 'yes' : 'no',
+    compiler === null ? `no: ${missing}` : compiler,
+    features.join(' '),
+    title,
+  ]);
+  const heading = ['target', 'arch', 'runs here', 'built here by', 'features', 'for'];
+  return `${table(heading, rows)}\n* what native stands for on this machine\n`;
+}

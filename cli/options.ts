@@ -1,0 +1,99 @@
+import { readFile } from 'node:fs/promises';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { BitnetError } from '../errors.ts';
+import { type LoadOptions, load, type Model } from '../index.ts';
+import type { Io } from './io.ts';
+import { Progress } from './progress.ts';
+
+/** A number, of any size: what it may be is the library's to say. */
+export function parseNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !Number.isFinite(value)) throw new InvalidArgumentError('It must be a number.');
+  return value;
+}
+
+export function parseInteger(text: string): number {
+  const value = parseNumber(text);
+  if (!Number.isSafeInteger(value)) throw new InvalidArgumentError('It must be a whole number.');
+  return value;
+}
+
+/** A whole number of at least one. */
+export function parseCount(text: string): number {
+  const value = parseInteger(text);
+  if (value < 1) throw new InvalidArgumentError('It must be 1 or more.');
+  return value;
+}
+
+/** Token ids with commas or white space between them. */
+export function parseTokens(text: string): number[] {
+  const tokens = text.split(/[\s,]+/).filter(Boolean);
+  if (tokens.length === 0 || !tokens.every((token) => /^\d{1,9}$/.test(token))) {
+    throw new InvalidArgumentError('It must be token ids with commas, as 1,2,3.');
+  }
+  return tokens.map(Number);
+}
+
+/** A file of token ids. */
+export async function readTokens(file: string): Promise<number[]> {
+  const text = await readFile(file, 'utf8').catch((cause) => {
+    throw new BitnetError(`cannot read ${file}: ${cause.message}`, { cause });
+  });
+  try {
+    return parseTokens(text);
+  } catch (cause) {
+    throw new BitnetError(`${file} is no list of token ids`, { hint: 'it must hold ids with commas, as 1,2,3', cause });
+  }
+}
+
+export const outOption = (what = 'artifacts'): Option =>
+  new Option('--out <dir>', `folder that ${what} are put in (default: generated)`);
+
+/** What of a model's command line `openModel` takes. */
+export interface ModelOptions {
+  readonly target?: string;
+  readonly threads?: number;
+  readonly kv?: 'f16' | 'f32';
+  readonly ctx?: number;
+  readonly out?: string;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+/** The options of every command that runs a model. Where `--threads` goes by another flag, or `--out` means another thing, say so. */
+export function addModelOptions(
+  command: Command,
+  { threads = '--threads <count>', out = true }: { readonly threads?: string; readonly out?: boolean } = {},
+): Command {
+  command
+    .option('--target <id>', 'run this target (default: the best for this machine)')
+    .option(threads, 'threads that compute (default: the physical cores)', parseCount)
+    .addOption(new Option('--kv <type>', 'how keys and values are cached').choices(['f16', 'f32']).default('f16'));
+  if (out) command.addOption(outOption('artifacts of model files'));
+  return command.option('--quiet', 'no progress');
+}
+
+/** Loads a model as the command line says, with progress. The caller disposes of it. */
+export async function openModel(
+  io: Io,
+  path: string | undefined,
+  options: ModelOptions,
+  more: Pick<LoadOptions, 'sequences' | 'contextLength'> = {},
+): Promise<Model> {
+  const { target, threads, kv, ctx, out, json, quiet } = options;
+  const progress = new Progress(io, json || quiet);
+  try {
+    return await load(path, {
+      target,
+      threads,
+      kv,
+      contextLength: ctx,
+      out,
+      onProgress: progress.onProgress,
+      signal: io.signal,
+      ...more,
+    });
+  } finally {
+    progress.end();
+  }
+}

@@ -1,0 +1,76 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { probeMachine } from './artifact/machine.ts';
+import type { Progress as CompileProgress } from './compiler/index.ts';
+import type { EmulateOptions } from './emulate.ts';
+import { BitnetError } from './errors.ts';
+import { packageRoot } from './package-root.ts';
+import {
+  type LogitsResult,
+  type Model,
+  type LoadOptions as OpenOptions,
+  type LoadProgress as OpenProgress,
+  openArtifact,
+} from './runtime/src/index.ts';
+import { canRun, parseTargets } from './targets/index.ts';
+
+export { BitnetError } from './errors.ts';
+export * from './runtime/src/index.ts';
+export type { CompileProgress, EmulateOptions, OpenOptions, OpenProgress };
+
+/** What `load` is at: a stage of the compiler, with a message, or of the opening that follows. */
+export type LoadProgress = CompileProgress | OpenProgress;
+
+/** How a model is loaded: how an artifact is opened, and where one is put if a model file must be compiled first. */
+export interface LoadOptions extends Omit<OpenOptions, 'onProgress'> {
+  /** Folder for artifacts of model files. Default: `generated` under the current folder. */
+  readonly out?: string;
+  readonly onProgress?: (progress: LoadProgress) => void;
+}
+
+/** The model that comes with the package: a small teller of simple English stories. */
+export const defaultModel = (): string => join(packageRoot(), 'models', 'storyteller-25m-i2_s.gguf');
+
+/** Whether a path is an artifact folder, rather than a model to compile. */
+export const isArtifact = (path: string): boolean => existsSync(join(path, 'manifest.json'));
+
+/**
+ * Makes a model ready to run. An artifact folder is opened at once; a model file is compiled on first use, into
+ * `options.out`, and only then is the compiler imported. Without a path it is the default model.
+ * @throws BitnetError for a model that cannot be read or compiled, and for a target that this machine cannot run
+ */
+export async function load(path: string = defaultModel(), options: LoadOptions = {}): Promise<Model> {
+  const { out, target: wanted, ...rest } = options;
+  const target = wanted === 'native' ? undefined : wanted;
+  const open = { ...rest, target };
+  if (isArtifact(path)) return openArtifact(path, open);
+  if (target !== undefined) requireRunnable(target);
+  const { compile } = await import('./compiler/index.ts');
+  const { artifact } = await compile(path, { out, target, onProgress: open.onProgress, signal: open.signal });
+  return openArtifact(artifact, open);
+}
+
+/** Before a program is built that could not be run. */
+function requireRunnable(id: string): void {
+  const [target, ...more] = parseTargets(id);
+  if (more.length > 0) throw new BitnetError(`a model runs on one target, not on '${id}'`);
+  const machine = probeMachine();
+  if (canRun(target, machine)) return;
+  const needs = [target.arch, ...target.features].join(', ');
+  throw new BitnetError(`target ${target.id} does not run on this machine: it needs ${needs}`, {
+    hint: 'leave the target out to get the best one for this machine; bitnet targets lists them all',
+  });
+}
+
+/**
+ * The logits after every token, computed by the program of another CPU architecture under an emulator: slow, and exactly
+ * what that CPU would give.
+ * @throws BitnetError with the command that installs the cross compiler or the emulator where one is missing
+ */
+export async function emulateLogits(
+  path: string,
+  tokens: readonly number[],
+  options: EmulateOptions,
+): Promise<LogitsResult> {
+  return (await import('./emulate.ts')).emulateLogits(path, tokens, options);
+}

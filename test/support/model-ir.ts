@@ -1,0 +1,86 @@
+import type { Encoding, Hyper, ModelIR, TensorIR } from '../../compiler/ir/model.ts';
+
+/** What a made-up model is like; everything else follows. */
+export interface Sketch extends Partial<Omit<Hyper, 'rope'>> {
+  readonly architecture?: string;
+  readonly rope?: Partial<Hyper['rope']>;
+  readonly embeddingEncoding?: Encoding;
+  /** A head of its own; tied where it is left out. */
+  readonly headEncoding?: Encoding;
+  readonly scaleTensors?: boolean;
+}
+
+/** A ModelIR that no file stands behind, for what happens between the importer and the disk. */
+export function sketch(model: Sketch = {}): ModelIR {
+  const { architecture = 'bitnet-b1.58', embeddingEncoding = 'f16', headEncoding, scaleTensors = false, rope } = model;
+  const {
+    layers = 2,
+    embedding = 64,
+    ffn = 128,
+    heads = 4,
+    kvHeads = 2,
+    headDim = 16,
+    vocab = 96,
+    context = 64,
+    normEpsilon = 1e-5,
+  } = model;
+  const tensors: TensorIR[] = [];
+  const tensor = (name: string, shape: readonly number[], encoding: Encoding) =>
+    tensors.push({ name, shape, encoding, offset: 4096 * tensors.length, bytes: 4096 });
+  tensor('token_embd.weight', [vocab, embedding], embeddingEncoding);
+  if (headEncoding) tensor('output.weight', [vocab, embedding], headEncoding);
+  tensor('output_norm.weight', [embedding], 'f32');
+  for (let layer = 0; layer < layers; layer++) {
+    const linear = (name: string, rows: number, cols: number) => {
+      tensor(`blk.${layer}.${name}.weight`, [rows, cols], 'i2_s');
+      if (scaleTensors) tensor(`blk.${layer}.${name}.scale`, [1], 'f32');
+    };
+    const norm = (name: string, size: number) => tensor(`blk.${layer}.${name}.weight`, [size], 'f32');
+    norm('attn_norm', embedding);
+    linear('attn_q', heads * headDim, embedding);
+    linear('attn_k', kvHeads * headDim, embedding);
+    linear('attn_v', kvHeads * headDim, embedding);
+    if (architecture !== 'llama') norm('attn_sub_norm', heads * headDim);
+    linear('attn_output', embedding, heads * headDim);
+    norm('ffn_norm', embedding);
+    linear('ffn_gate', ffn, embedding);
+    linear('ffn_up', ffn, embedding);
+    if (architecture !== 'llama') norm('ffn_sub_norm', ffn);
+    linear('ffn_down', embedding, ffn);
+  }
+  return {
+    name: 'sketch',
+    architecture,
+    source: { file: '/nowhere/sketch.gguf', bytes: 4096 * tensors.length, byteOrder: 'little' },
+    hyper: {
+      layers,
+      embedding,
+      ffn,
+      heads,
+      kvHeads,
+      headDim,
+      vocab,
+      context,
+      normEpsilon,
+      rope: { dimensions: headDim, base: 10000, scaling: { kind: 'none' }, ...rope },
+    },
+    tensors,
+    tokenizer: {
+      model: 'gpt2',
+      pre: 'default',
+      tokens: ['a', 'b', '<s>', '</s>'],
+      types: [1, 1, 3, 3],
+      scores: [],
+      merges: [],
+      bos: 2,
+      eos: 3,
+      eot: null,
+      unknown: null,
+      padding: null,
+      addBos: true,
+      addEos: false,
+      addSpacePrefix: false,
+      chatTemplate: null,
+    },
+  };
+}
