@@ -1,12 +1,20 @@
 import type { Manifest } from '../../artifact/manifest.ts';
 import type { ModelIR } from '../ir/model.ts';
 
-/** A value as TypeScript source. */
-const literal = (value: unknown): string => (value === undefined ? 'undefined' : JSON.stringify(value));
+/** A JSON value as TypeScript source. */
+function literal(value: unknown): string {
+  if (typeof value === 'string')
+    return `'${JSON.stringify(value).slice(1, -1).replace(/\\"/g, '"').replace(/'/g, "\\'")}'`;
+  if (Array.isArray(value)) return `[${value.map(literal).join(', ')}]`;
+  if (typeof value !== 'object' || value === null) return String(value);
+  const fields = Object.entries(value).map(([name, field]) => `${name}: ${literal(field)}`);
+  return `{ ${fields.join(', ')} }`;
+}
 
+/** A field a line; ts-morph indents them. */
 function objectLiteral(values: Readonly<Record<string, unknown>>): string {
-  const lines = Object.entries(values).map(([name, value]) => `  ${name}: ${literal(value)},`);
-  return `{\n${lines.join('\n')}\n} as const`;
+  const lines = Object.entries(values).map(([name, value]) => `${name}: ${literal(value)},\n`);
+  return `{\n${lines.join('')}} as const`;
 }
 
 function specialTokens({ tokenizer }: ModelIR) {
@@ -29,10 +37,7 @@ export async function renderBinding(manifest: Manifest, ir: ModelIR): Promise<st
     manipulationSettings: { indentationText: IndentationText.TwoSpaces, quoteKind: QuoteKind.Single },
   });
   const name = JSON.stringify(manifest.model.name);
-  const file = project.createSourceFile(
-    'index.ts',
-    `// Written by bitnet compile ${manifest.compiler} for ${name}. Do not edit: compile again.\n`,
-  );
+  const file = project.createSourceFile('index.ts');
   file.addImportDeclaration({
     moduleSpecifier: 'bitnet-toolchain',
     namedImports: [
@@ -67,7 +72,8 @@ export async function renderBinding(manifest: Manifest, ir: ModelIR): Promise<st
     ],
     returnType: 'Promise<Model>',
     statements: ['return loadArtifact(import.meta.dirname, options);'],
-    leadingTrivia: '\n',
   });
-  return file.getFullText();
+  file.insertText(0, `// Written by bitnet compile ${manifest.compiler} for ${name}. Do not edit: compile again.\n`);
+  file.formatText({ indentSize: 2 });
+  return file.getFullText().replace(/\n{3,}/g, '\n\n');
 }
