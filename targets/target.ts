@@ -19,8 +19,6 @@ export interface CpuTarget {
   readonly lanes: number;
   /** Vector registers there are. */
   readonly registers: number;
-  /** Bytes that software prefetch runs ahead of a stream of weights. */
-  readonly prefetch: number;
   /** Default tiles of the ternary kernels. */
   readonly gemv: { readonly rows: number };
   readonly gemm: { readonly rows: number; readonly tokens: number };

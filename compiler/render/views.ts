@@ -49,7 +49,6 @@ export function kernelView(spec: KernelSpec, target: Target) {
     tileGroups,
     tiled: tileGroups > 1,
     fourTail: tile.tokens > 4,
-    prefetch: target.prefetch,
     bounds:
       target.sumBits === 16
         ? `512 * ${tile.columns} / 4 <= 32767 (int16).`
@@ -57,11 +56,11 @@ export function kernelView(spec: KernelSpec, target: Target) {
   };
 }
 
-/** The encodings that store one number after the other: C++ type, the primitive that loads a vector, values in 2 KiB. */
-const PLAIN: Partial<Record<Encoding, { format: string; type: string; load: string; ahead: number }>> = {
-  f32: { format: 'float32', type: 'float', load: 'bn_load', ahead: 512 },
-  f16: { format: 'float16', type: 'uint16_t', load: 'bn_load_f16', ahead: 1024 },
-  bf16: { format: 'bfloat16', type: 'uint16_t', load: 'bn_load_bf16', ahead: 1024 },
+/** The encodings that store one number after the other: C++ type, and the primitive that loads a vector. */
+const PLAIN: Partial<Record<Encoding, { format: string; type: string; load: string }>> = {
+  f32: { format: 'float32', type: 'float', load: 'bn_load' },
+  f16: { format: 'float16', type: 'uint16_t', load: 'bn_load_f16' },
+  bf16: { format: 'bfloat16', type: 'uint16_t', load: 'bn_load_bf16' },
 };
 
 /** View of embedding.cpp and head.cpp: a table of rows in the model file's own encoding. */
@@ -117,7 +116,7 @@ export function attentionView(plan: Plan, target: Target) {
 
 /** View of probe.cpp. */
 export function probeView(target: Target) {
-  return { target: target.id, sums: target.registers >= 32 ? 24 : 4, inner: 60, prefetch: target.prefetch };
+  return { target: target.id, sums: target.registers >= 32 ? 24 : 4, inner: 60 };
 }
 
 /** View of kernels.h. */

@@ -159,6 +159,8 @@ static inline bn_i32 bn_quantise(int8_t *q, bn_f32 v) {
 static inline void bn_pause() { __asm__ __volatile__("yield"); }
 static inline void bn_prefetch(const void *p) { __builtin_prefetch(p); }
 
+#define BN_AHEAD 1024
+
 struct bn_fold {
   uint8x16_t value;
 };

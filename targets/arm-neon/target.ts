@@ -10,7 +10,6 @@ export const armNeon: CpuTarget = {
   sumBits: 32,
   lanes: 4,
   registers: 32,
-  prefetch: 1024,
   gemv: { rows: 16 },
   gemm: { rows: 16, tokens: 6 },
   cross: {

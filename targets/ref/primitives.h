@@ -202,6 +202,9 @@ static inline bn_i32 bn_quantise(int8_t *q, bn_f32 v) {
 static inline void bn_pause() {}
 static inline void bn_prefetch(const void *) {}
 
+// Bytes that prefetches run ahead of the loads of a stream.
+#define BN_AHEAD 1024
+
 // Folds 64 bytes into a running value, reading as wide as the target can.
 struct bn_fold {
   uint64_t value;

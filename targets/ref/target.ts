@@ -10,7 +10,6 @@ export const ref: CpuTarget = {
   sumBits: 32,
   lanes: 1,
   registers: 16,
-  prefetch: 1024,
   gemv: { rows: 16 },
   gemm: { rows: 16, tokens: 4 },
 };

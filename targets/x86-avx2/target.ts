@@ -10,7 +10,6 @@ export const x86Avx2: CpuTarget = {
   sumBits: 16,
   lanes: 8,
   registers: 16,
-  prefetch: 1024,
   gemv: { rows: 32 },
   gemm: { rows: 16, tokens: 4 },
 };

@@ -21,7 +21,6 @@ export const x86Avx512vnni: CpuTarget = {
   sumBits: 32,
   lanes: 16,
   registers: 32,
-  prefetch: 1024,
   gemv: { rows: 64 },
   gemm: { rows: 32, tokens: 12 },
 };

@@ -29,6 +29,14 @@ static inline float bn_f16_value(const uint8_t *p) {
   return value;
 }
 
+// Prefetches what `Rows` rows read side by side will need next, at byte `at` of each: behind a row's end comes the row
+// `Rows` further on.
+template <int Rows>
+static inline void bn_prefetch_rows(const uint8_t *row, int64_t at, int64_t row_bytes) {
+  const int64_t next = at + BN_AHEAD;
+  bn_prefetch(row + (next < row_bytes ? next : next + (Rows - 1) * row_bytes));
+}
+
 // e^v to within 2 units in the last place; 0 below -87.3, where it would be subnormal.
 static inline bn_f32 bn_exp(bn_f32 v) {
   const bn_f32 x = bn_max(bn_min(v, bn_set(88.0f)), bn_set(-87.3f));

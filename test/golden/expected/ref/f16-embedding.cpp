@@ -1,0 +1,27 @@
+// The embedding table: 8 rows of 64 values, F16.
+// Written from templates/cpp/embedding.cpp.hbs for target ref.
+#include "kernels.h"
+#include "rows.h"
+
+namespace {
+
+constexpr int64_t kRowBytes = 128;
+
+// Rows of 64 float16 values, side by side: emit(row, column, vector) for each vector.
+template <int Rows, typename Emit>
+inline void decode_rows(const uint8_t *rows, Emit emit) {
+  constexpr int kWhole = 64;
+  for (int i = 0; i < kWhole; i += BN_LANES) {
+    BN_UNROLL for (int r = 0; r < Rows; ++r) {
+      const uint8_t *row = rows + r * kRowBytes;
+      bn_prefetch_rows<Rows>(row, i * int64_t{sizeof(uint16_t)}, kRowBytes);
+      emit(r, i, bn_load_f16(reinterpret_cast<const uint16_t *>(row) + i));
+    }
+  }
+}
+
+} // namespace
+
+void bn_embed(float *x, const uint8_t *table, int32_t id) {
+  decode_rows<1>(table + id * kRowBytes, [x](int, int column, bn_f32 values) { bn_store(x + column, values); });
+}

@@ -1,0 +1,69 @@
+// The head: logits[t][row] = head[row] . hidden[t], 8 rows of 64 values, F16.
+// One token multiplies a row as it is decoded; of several, a row is decoded once and meets them all. Either way a dot
+// product adds in the same order, so logits do not depend on the batch.
+// Written from templates/cpp/head.cpp.hbs for target ref.
+#include "kernels.h"
+#include "rows.h"
+
+namespace {
+
+constexpr int kCols = 64; // 64
+constexpr int64_t kRowBytes = 128;
+
+// Rows of 64 float16 values, side by side: emit(row, column, vector) for each vector.
+template <int Rows, typename Emit>
+inline void decode_rows(const uint8_t *rows, Emit emit) {
+  constexpr int kWhole = 64;
+  for (int i = 0; i < kWhole; i += BN_LANES) {
+    BN_UNROLL for (int r = 0; r < Rows; ++r) {
+      const uint8_t *row = rows + r * kRowBytes;
+      bn_prefetch_rows<Rows>(row, i * int64_t{sizeof(uint16_t)}, kRowBytes);
+      emit(r, i, bn_load_f16(reinterpret_cast<const uint16_t *>(row) + i));
+    }
+  }
+}
+
+template <int Rows>
+inline void one_token(float *logits, const uint8_t *rows, const float *hidden) {
+  bn_f32 sum[Rows];
+  BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_set(0.0f);
+  decode_rows<Rows>(rows, [&sum, hidden](int r, int column, bn_f32 values) {
+    sum[r] = bn_fma(values, bn_load(hidden + column), sum[r]);
+  });
+  BN_UNROLL for (int r = 0; r < Rows; ++r) logits[r] = bn_reduce_add(sum[r]);
+}
+
+template <int Rows>
+inline void many_tokens(float *logits, const uint8_t *rows, const float *hidden, int32_t tokens, float *decoded) {
+  decode_rows<Rows>(rows, [decoded](int r, int column, bn_f32 values) {
+    bn_store(decoded + r * kCols + column, values);
+  });
+  for (int32_t t = 0; t < tokens; ++t) {
+    const float *h = hidden + int64_t{t} * kCols;
+    bn_f32 sum[Rows];
+    BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_set(0.0f);
+    for (int i = 0; i < kCols; i += BN_LANES) {
+      const bn_f32 x = bn_load(h + i);
+      BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_fma(bn_load(decoded + r * kCols + i), x, sum[r]);
+    }
+    BN_UNROLL for (int r = 0; r < Rows; ++r) logits[int64_t{t} * 8 + r] = bn_reduce_add(sum[r]);
+  }
+}
+
+template <int Rows>
+inline void rows(float *logits, const uint8_t *rows, const float *hidden, int32_t tokens, float *scratch) {
+  if (tokens == 1) {
+    one_token<Rows>(logits, rows, hidden);
+  } else {
+    many_tokens<Rows>(logits, rows, hidden, tokens, scratch);
+  }
+}
+
+} // namespace
+
+void bn_head(float *logits, const uint8_t *table, const float *hidden, int32_t tokens, int32_t row_begin,
+             int32_t row_end, float *scratch) {
+  int32_t row = row_begin;
+  for (; row + 4 <= row_end; row += 4) rows<4>(logits + row, table + row * kRowBytes, hidden, tokens, scratch);
+  for (; row < row_end; ++row) rows<1>(logits + row, table + row * kRowBytes, hidden, tokens, scratch);
+}

@@ -1,0 +1,90 @@
+// The head: logits[t][row] = head[row] . hidden[t], 8 rows of 512 values, Q6_K.
+// One token multiplies a row as it is decoded; of several, a row is decoded once and meets them all. Either way a dot
+// product adds in the same order, so logits do not depend on the batch.
+// Written from templates/cpp/head.cpp.hbs for target ref.
+#include "kernels.h"
+#include "rows.h"
+
+namespace {
+
+constexpr int kCols = 512; // 512
+constexpr int64_t kRowBytes = 420;
+
+// Rows of 512 Q6_K values, side by side: emit(row, column, vector) for each vector. Blocks of 256 take 210 bytes: 128
+// bytes of low halves, 64 bytes of upper bit pairs, 16 int8 scales, one float16 scale. Each half of 128 values takes its
+// four quarters of 32 from the low and high halves of 64 bytes, and bit pair 2q of 32 bytes; values are less 32.
+template <int Rows, typename Emit>
+inline void decode_rows(const uint8_t *rows, Emit emit) {
+  for (int block = 0; block < 512 / 256; ++block) {
+    for (int r = 0; r < Rows; ++r) {
+      const uint8_t *p = rows + r * kRowBytes + block * 210;
+      for (int line = 0; line < 256; line += 64) {
+        bn_prefetch_rows<Rows>(rows + r * kRowBytes, block * 210 + line, kRowBytes);
+      }
+      const int8_t *scales = reinterpret_cast<const int8_t *>(p + 192);
+      const float scale = bn_f16_value(p + 208);
+      int8_t values[256];
+      for (int half = 0; half < 2; ++half) {
+        const uint8_t *low = p + half * 64, *high = p + 128 + half * 32;
+        for (int i = 0; i < 32; ++i) {
+          int8_t *v = values + half * 128 + i;
+          v[0] = static_cast<int8_t>(((low[i] & 15) | (high[i] & 3) << 4) - 32);
+          v[32] = static_cast<int8_t>(((low[32 + i] & 15) | (high[i] >> 2 & 3) << 4) - 32);
+          v[64] = static_cast<int8_t>((low[i] >> 4 | (high[i] >> 4 & 3) << 4) - 32);
+          v[96] = static_cast<int8_t>((low[32 + i] >> 4 | high[i] >> 6 << 4) - 32);
+        }
+      }
+      for (int group = 0; group < 16; ++group) {
+        const bn_f32 group_scale = bn_set(scale * static_cast<float>(scales[group]));
+        for (int i = group * 16; i < group * 16 + 16; i += BN_LANES) {
+          emit(r, block * 256 + i, bn_mul(bn_load_i8(values + i), group_scale));
+        }
+      }
+    }
+  }
+}
+
+template <int Rows>
+inline void one_token(float *logits, const uint8_t *rows, const float *hidden) {
+  bn_f32 sum[Rows];
+  BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_set(0.0f);
+  decode_rows<Rows>(rows, [&sum, hidden](int r, int column, bn_f32 values) {
+    sum[r] = bn_fma(values, bn_load(hidden + column), sum[r]);
+  });
+  BN_UNROLL for (int r = 0; r < Rows; ++r) logits[r] = bn_reduce_add(sum[r]);
+}
+
+template <int Rows>
+inline void many_tokens(float *logits, const uint8_t *rows, const float *hidden, int32_t tokens, float *decoded) {
+  decode_rows<Rows>(rows, [decoded](int r, int column, bn_f32 values) {
+    bn_store(decoded + r * kCols + column, values);
+  });
+  for (int32_t t = 0; t < tokens; ++t) {
+    const float *h = hidden + int64_t{t} * kCols;
+    bn_f32 sum[Rows];
+    BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_set(0.0f);
+    for (int i = 0; i < kCols; i += BN_LANES) {
+      const bn_f32 x = bn_load(h + i);
+      BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_fma(bn_load(decoded + r * kCols + i), x, sum[r]);
+    }
+    BN_UNROLL for (int r = 0; r < Rows; ++r) logits[int64_t{t} * 8 + r] = bn_reduce_add(sum[r]);
+  }
+}
+
+template <int Rows>
+inline void rows(float *logits, const uint8_t *rows, const float *hidden, int32_t tokens, float *scratch) {
+  if (tokens == 1) {
+    one_token<Rows>(logits, rows, hidden);
+  } else {
+    many_tokens<Rows>(logits, rows, hidden, tokens, scratch);
+  }
+}
+
+} // namespace
+
+void bn_head(float *logits, const uint8_t *table, const float *hidden, int32_t tokens, int32_t row_begin,
+             int32_t row_end, float *scratch) {
+  int32_t row = row_begin;
+  for (; row + 4 <= row_end; row += 4) rows<4>(logits + row, table + row * kRowBytes, hidden, tokens, scratch);
+  for (; row < row_end; ++row) rows<1>(logits + row, table + row * kRowBytes, hidden, tokens, scratch);
+}

@@ -1,0 +1,244 @@
+// Rotary positions, the KV cache and causal grouped-query attention: 4 heads of 64 on 2 of keys and values.
+//
+// The cache of a sequence, for each layer and KV head: keys as [position / 16][dimension][position % 16], so that one
+// vector holds sixteen positions' worth of one dimension and scores need no horizontal sums; then values as
+// [position][dimension].
+// Written from templates/cpp/attention.cpp.hbs for target x86-avx2.
+#include <cmath>
+#include <cstring>
+
+#include "kernels.h"
+#include "rows.h"
+#include "team.h"
+
+namespace {
+
+constexpr int kHeads = 4;
+constexpr int kKvHeads = 2;
+constexpr int kGroup = kHeads / kKvHeads; // query heads that share a KV head
+constexpr int kDim = 64;
+constexpr int kRow = 64; // a head's floats, padded to whole vectors
+constexpr int kQkv = 512, kKey = 256, kValue = 384; // floats: a token's q, k and v
+constexpr int kOut = 256;
+constexpr int kRotated = 64; // dimensions of a head that rotate
+constexpr int kTokens = 4; // tokens of a sequence that share each key and value read
+
+const double kFrequencies[kRotated / 2] = {
+    1.0,
+    0.7498942093324559,
+    0.5623413251903491,
+    0.4216965034285822,
+    0.31622776601683794,
+    0.23713737056616552,
+    0.17782794100389226,
+    0.1333521432163324,
+    0.1,
+    0.07498942093324558,
+    0.056234132519034905,
+    0.042169650342858224,
+    0.03162277660168379,
+    0.02371373705661655,
+    0.01778279410038923,
+    0.01333521432163324,
+    0.01,
+    0.007498942093324558,
+    0.005623413251903491,
+    0.004216965034285823,
+    0.0031622776601683794,
+    0.0023713737056616554,
+    0.0017782794100389228,
+    0.001333521432163324,
+    0.001,
+    0.0007498942093324557,
+    0.0005623413251903491,
+    0.00042169650342858224,
+    0.00031622776601683794,
+    0.00023713737056616554,
+    0.0001778279410038923,
+    0.0001333521432163324,
+};
+
+inline bn_f32 load(const float *p) { return bn_load(p); }
+inline bn_f32 load(const uint16_t *p) { return bn_load_f16(p); }
+inline void store(float *p, bn_f32 v) { bn_store(p, v); }
+inline void store(uint16_t *p, bn_f32 v) { bn_store_f16(p, v); }
+
+inline int64_t padded(int64_t positions) { return (positions + 15) / 16 * 16; }
+
+// Where one layer's and KV head's keys and values stand in the cache.
+template <typename Cache>
+struct Slot {
+  Cache *keys, *values;
+};
+
+template <typename Cache>
+inline Slot<Cache> slot(const bn_step_args *args, int32_t sequence, int32_t layer, int32_t head) {
+  const int64_t positions = padded(args->kv_capacity);
+  Cache *base = reinterpret_cast<Cache *>(args->kv + sequence * args->kv_sequence_bytes);
+  base += (int64_t{layer} * kKvHeads + head) * positions * (kDim + kRow);
+  return {base, base + positions * kDim};
+}
+
+// Rotates each dimension of the first half with its partner in the second: (i, i + 32).
+inline void rotate(float *head, const float *angles) {
+  const float *cosine = angles, *sine = angles + kRotated / 2;
+  for (int i = 0; i < kRotated / 2; ++i) {
+    const float a = head[i], b = head[i + kRotated / 2];
+    head[i] = a * cosine[i] - b * sine[i];
+    head[i + kRotated / 2] = b * cosine[i] + a * sine[i];
+  }
+}
+
+template <typename Cache>
+void store_kv(const bn_step_args *args, const bn_token &token, int32_t layer, int32_t head, float *qkv,
+              const float *angles) {
+  const Slot<Cache> cache = slot<Cache>(args, token.sequence, layer, head);
+  float *key = qkv + kKey + head * kDim;
+  rotate(key, angles);
+  alignas(64) float row[kRow] = {};
+  Cache converted[kRow];
+  std::memcpy(row, key, sizeof(float) * kDim);
+  for (int i = 0; i < kRow; i += BN_LANES) store(converted + i, bn_load(row + i));
+  Cache *keys = cache.keys + int64_t{token.position / 16} * 16 * kDim + token.position % 16;
+  for (int d = 0; d < kDim; ++d) keys[d * 16] = converted[d];
+
+  std::memcpy(row, qkv + kValue + head * kDim, sizeof(float) * kDim);
+  Cache *values = cache.values + int64_t{token.position} * kRow;
+  for (int i = 0; i < kRow; i += BN_LANES) store(values + i, bn_load(row + i));
+}
+
+// Turns the scores of positions 0 to length - 1 into weights that add up to 1; zero from there to `end`.
+inline void softmax(float *scores, int32_t length, int32_t end) {
+  for (int32_t i = length; i < end; ++i) scores[i] = -INFINITY;
+  bn_f32 top = bn_set(-INFINITY);
+  for (int32_t i = 0; i < end; i += BN_LANES) top = bn_max(top, bn_load(scores + i));
+  const bn_f32 highest = bn_set(bn_reduce_max(top));
+  for (int32_t i = 0; i < end; i += BN_LANES) bn_store(scores + i, bn_exp(bn_sub(bn_load(scores + i), highest)));
+  for (int32_t i = length; i < end; ++i) scores[i] = 0.0f;
+  bn_f32 sum = bn_set(0.0f);
+  for (int32_t i = 0; i < end; i += BN_LANES) sum = bn_add(sum, bn_load(scores + i));
+  const bn_f32 scale = bn_set(1.0f / bn_reduce_add(sum));
+  for (int32_t i = 0; i < end; i += BN_LANES) bn_store(scores + i, bn_mul(bn_load(scores + i), scale));
+}
+
+// Attention of `Tokens` consecutive tokens of a sequence, for the query heads of one KV head.
+// Every query adds up in the same order, whatever it shares the call with.
+template <typename Cache, int Tokens>
+void attend(const Slot<Cache> cache, int32_t head, int32_t first_position, const float *qkv, float *out,
+            float *scratch) {
+  constexpr int kQueries = Tokens * kGroup;
+  const int32_t length = first_position + Tokens; // of the last token
+  const int32_t end = static_cast<int32_t>(padded(length));
+  const float *query[kQueries];
+  float *scores[kQueries];
+  for (int i = 0; i < kQueries; ++i) {
+    query[i] = qkv + int64_t{i / kGroup} * kQkv + (head * kGroup + i % kGroup) * kDim;
+    scores[i] = scratch + int64_t{i} * end;
+  }
+
+  const bn_f32 scale = bn_set(0.125f);
+  for (int32_t position = 0; position < end; position += BN_LANES) {
+    const Cache *keys = cache.keys + int64_t{position / 16} * 16 * kDim + position % 16;
+    bn_f32 sum[kQueries];
+    BN_UNROLL for (int i = 0; i < kQueries; ++i) sum[i] = bn_set(0.0f);
+    for (int d = 0; d < kDim; ++d) {
+      const bn_f32 key = load(keys + d * 16);
+      BN_UNROLL for (int i = 0; i < kQueries; ++i) sum[i] = bn_fma(bn_set(query[i][d]), key, sum[i]);
+    }
+    BN_UNROLL for (int i = 0; i < kQueries; ++i) bn_store(scores[i] + position, bn_mul(sum[i], scale));
+  }
+
+  for (int i = 0; i < kQueries; ++i) softmax(scores[i], first_position + i / kGroup + 1, end);
+
+  alignas(64) float mixed[kQueries][kRow];
+  for (int d = 0; d < kRow; d += BN_LANES * 1) {
+    bn_f32 sum[kQueries][1];
+    BN_UNROLL for (int i = 0; i < kQueries; ++i) {
+      BN_UNROLL for (int v = 0; v < 1; ++v) sum[i][v] = bn_set(0.0f);
+    }
+    for (int32_t position = 0; position < length; ++position) {
+      const Cache *values = cache.values + int64_t{position} * kRow + d;
+      BN_UNROLL for (int v = 0; v < 1; ++v) {
+        const bn_f32 value = load(values + v * BN_LANES);
+        BN_UNROLL for (int i = 0; i < kQueries; ++i) {
+          sum[i][v] = bn_fma(bn_set(scores[i][position]), value, sum[i][v]);
+        }
+      }
+    }
+    BN_UNROLL for (int i = 0; i < kQueries; ++i) {
+      BN_UNROLL for (int v = 0; v < 1; ++v) bn_store(&mixed[i][d + v * BN_LANES], sum[i][v]);
+    }
+  }
+  for (int i = 0; i < kQueries; ++i) {
+    std::memcpy(out + int64_t{i / kGroup} * kOut + (head * kGroup + i % kGroup) * kDim, mixed[i], sizeof(float) * kDim);
+  }
+}
+
+// Whether the next kTokens tokens of the batch belong to one sequence.
+inline bool same_sequence(const bn_step_args *args, int32_t token) {
+  return token + kTokens <= args->token_count &&
+         args->tokens[token].sequence == args->tokens[token + kTokens - 1].sequence;
+}
+
+template <typename Cache>
+void attend_all(const bn_step_args *args, int32_t layer, const float *qkv, float *out, float *scratch,
+                int32_t thread) {
+  uint32_t task = 0;
+  for (int32_t token = 0; token < args->token_count;) {
+    const bn_token &first = args->tokens[token];
+    const bool block = same_sequence(args, token);
+    for (int32_t head = 0; head < kKvHeads; ++head, ++task) {
+      if (task % args->team->threads != static_cast<uint32_t>(thread)) continue;
+      const Slot<Cache> cache = slot<Cache>(args, first.sequence, layer, head);
+      const float *token_qkv = qkv + int64_t{token} * kQkv;
+      float *token_out = out + int64_t{token} * kOut;
+      if (block) {
+        attend<Cache, kTokens>(cache, head, first.position, token_qkv, token_out, scratch);
+      } else {
+        attend<Cache, 1>(cache, head, first.position, token_qkv, token_out, scratch);
+      }
+    }
+    token += block ? kTokens : 1;
+  }
+}
+
+} // namespace
+
+int64_t bn_kv_bytes(int32_t kv_type, int32_t kv_capacity) {
+  const int64_t values = int64_t{2} * kKvHeads * padded(kv_capacity) * (kDim + kRow);
+  return (values * (kv_type == BN_KV_F16 ? 2 : 4) + 63) / 64 * 64;
+}
+
+void bn_rope_angles(float *angles, int32_t position) {
+  for (int i = 0; i < kRotated / 2; ++i) {
+    angles[i] = static_cast<float>(std::cos(position * kFrequencies[i]));
+    angles[kRotated / 2 + i] = static_cast<float>(std::sin(position * kFrequencies[i]));
+  }
+}
+
+void bn_rope_store(const bn_step_args *args, int32_t layer, float *qkv, const float *angles, int32_t thread) {
+  constexpr int kItems = kHeads + kKvHeads;
+  const int32_t threads = static_cast<int32_t>(args->team->threads);
+  const bn_range mine = bn_share(args->token_count * kItems, 1, thread, threads);
+  for (int32_t item = mine.begin; item < mine.end; ++item) {
+    const int32_t t = item / kItems, head = item % kItems;
+    float *token_qkv = qkv + int64_t{t} * kQkv;
+    const float *token_angles = angles + int64_t{t} * 64;
+    if (head < kHeads) {
+      rotate(token_qkv + head * kDim, token_angles);
+    } else if (args->kv_type == BN_KV_F16) {
+      store_kv<uint16_t>(args, args->tokens[t], layer, head - kHeads, token_qkv, token_angles);
+    } else {
+      store_kv<float>(args, args->tokens[t], layer, head - kHeads, token_qkv, token_angles);
+    }
+  }
+}
+
+void bn_attention(const bn_step_args *args, int32_t layer, const float *qkv, float *out, float *scratch,
+                  int32_t thread) {
+  if (args->kv_type == BN_KV_F16) {
+    attend_all<uint16_t>(args, layer, qkv, out, scratch, thread);
+  } else {
+    attend_all<float>(args, layer, qkv, out, scratch, thread);
+  }
+}

@@ -1,0 +1,102 @@
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { FLOAT, type FloatEncodingName } from '../../compiler/import/encodings/index.ts';
+import { importModel } from '../../compiler/import/index.ts';
+import type { Plan } from '../../compiler/ir/plan.ts';
+import { families } from '../../compiler/kernels/index.ts';
+import type { KernelFamily, KernelSpec } from '../../compiler/kernels/spec.ts';
+import { planModel } from '../../compiler/passes/index.ts';
+import { selectKernels } from '../../compiler/passes/select-kernels.ts';
+import { render } from '../../compiler/render/environment.ts';
+import { renderBuildScript, renderSources } from '../../compiler/render/index.ts';
+import { kernelView, tableView } from '../../compiler/render/views.ts';
+import { packageRoot } from '../../package-root.ts';
+import { type Target, targets } from '../../targets/index.ts';
+import { assertExpected, assertNoOthers } from '../support/expected.ts';
+import { isSupported, specOf } from '../support/kernel-library.ts';
+import { sketch } from '../support/model-ir.ts';
+
+/** Whole tiles and blocks, and neither. */
+const SHAPES = { even: { m: 128, k: 64 }, ragged: { m: 48, k: 250 } };
+/** A chunked K loop on targets that need none, too. */
+const CHUNKED = { shape: { m: 64, k: 400 }, columns: 64 };
+
+/** Squared ReLU, sub-norms, tied head, halves rotating; and the opposites, with sizes that are no multiple of 16. */
+const MODELS = {
+  even: sketch({ heads: 8, kvHeads: 2, embedding: 128, ffn: 256 }),
+  ragged: sketch({
+    architecture: 'llama',
+    embedding: 100,
+    ffn: 90,
+    heads: 3,
+    kvHeads: 3,
+    headDim: 24,
+    vocab: 97,
+    rope: { dimensions: 16, scaling: { kind: 'linear', factor: 4 } },
+    embeddingEncoding: 'bf16',
+    headEncoding: 'f32',
+  }),
+};
+
+/** The program whose every file is kept, and the target it is for. */
+const PROGRAM = { model: 'b158-i2s', target: 'x86-avx2' };
+
+const golden = suite('golden sources');
+const expected = new Set<string>();
+
+function compare(target: Target, file: string, text: () => string): void {
+  const path = join(target.id, file);
+  expected.add(path);
+  golden(path, () => assertExpected(path, text()));
+}
+
+function kernel(family: KernelFamily, spec: KernelSpec, target: Target): void {
+  compare(target, `${spec.name}.cpp`, () => render(`${family.id}.cpp`, kernelView(spec, target)));
+}
+
+/** Files that a program gets as they are. */
+const COPIED = ['abi.h', 'primitives.h', 'rows.h', 'team.h'];
+
+/** Every file of a program, in one test; kernels and copied headers only where they are asked for. */
+function program(target: Target, folder: string, model: () => Plan | Promise<Plan>, kernels: boolean): void {
+  golden(join(target.id, folder), async () => {
+    const plan = await model();
+    const sources = renderSources(plan, target, selectKernels(plan, target));
+    const files = sources.map(({ file }) => file);
+    assert.ok(COPIED.every((file) => files.includes(file)));
+    for (const { file, text } of [...sources, renderBuildScript(sources, target, 'key')]) {
+      if (COPIED.includes(file) || (file.startsWith('bn_') && !kernels)) continue;
+      const path = join(target.id, folder, file);
+      expected.add(path);
+      assertExpected(path, text);
+    }
+  });
+}
+
+for (const target of targets) {
+  for (const family of families) {
+    for (const shape of Object.values(SHAPES)) kernel(family, specOf(family, shape, target), target);
+    const tile = { ...family.defaultTile(CHUNKED.shape, target), columns: CHUNKED.columns };
+    const chunked = specOf(family, CHUNKED.shape, target, tile);
+    if (isSupported(family, chunked, target)) kernel(family, chunked, target);
+  }
+  for (const [name, ir] of Object.entries(MODELS)) program(target, `model-${name}`, () => planModel(ir), false);
+}
+
+// How a row is decoded does not depend on the target: one of them stands for all.
+for (const encoding of Object.keys(FLOAT) as FloatEncodingName[]) {
+  const [cols, rows] = [2 * Math.max(32, FLOAT[encoding].blockValues), 8];
+  const tensor = { name: 'head', kind: 'rows', tensor: '', encoding, rows, cols, offset: 0, bytes: 0 } as const;
+  for (const template of ['embedding.cpp', 'head.cpp']) {
+    compare(targets[0], `${encoding}-${template}`, () => render(template, tableView(tensor, targets[0])));
+  }
+}
+
+const { model, target: id } = PROGRAM;
+const fixture = join(packageRoot(), 'test', 'fixtures', `${model}.gguf`);
+program(targets.find((target) => target.id === id)!, model, async () => planModel(await importModel(fixture)), true);
+
+golden('no expected file is left over', () => assertNoOthers(expected));
+
+golden.run();
