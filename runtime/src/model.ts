@@ -80,7 +80,7 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
   const trained = manifest.model.context;
   if (contextLength !== undefined && contextLength > trained) {
     throw new BitnetError(
-      `option contextLength is ${contextLength}, the context of ${manifest.model.name} is ${trained}`,
+      `room for ${contextLength} tokens was asked for, the context of ${manifest.model.name} is ${trained}`,
     );
   }
 

@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import type { Random } from '../../bench/shapes/random.ts';
 import { packI2, referenceSums } from '../../compiler/kernels/bitlinear-i2.ts';
 import type { KernelSpec } from '../../compiler/kernels/spec.ts';
 import type { Bed, Outcome } from './beds.ts';
@@ -26,6 +27,20 @@ const pad16 = (n: number): number => Math.ceil(n / 16) * 16;
 
 const bytesOf = (values: ArrayBufferView): Uint8Array =>
   new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+
+/** Random codes and activations for all rows; scales of 1, so that y is the integer sum itself. */
+export function randomCase({ m, k }: KernelSpec, tokens: number, random: Random): KernelCase {
+  return {
+    tokens,
+    accumulate: false,
+    groups: [0, m / 16],
+    codes: Uint8Array.from({ length: m * k }, () => random.integer(3)),
+    groupScales: new Float32Array(m / 16).fill(1),
+    q: Int8Array.from({ length: tokens * k }, () => random.integer(256) - 128),
+    inverseScales: new Float32Array(tokens).fill(1),
+    y: Float32Array.from({ length: tokens * m }, () => random.integer(1000)),
+  };
+}
 
 /** How each layout of the registry packs a matrix. */
 const PACK: Readonly<Record<string, typeof packI2>> = { i2_r16c16: packI2 };

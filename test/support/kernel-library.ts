@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeLibrary } from '../../compiler/build/library.ts';
 import { families } from '../../compiler/kernels/index.ts';
@@ -9,15 +9,17 @@ import {
   type KernelSpec,
   UnsupportedSpecError,
 } from '../../compiler/kernels/spec.ts';
+import { planModel } from '../../compiler/passes/index.ts';
+import { selectKernels } from '../../compiler/passes/select-kernels.ts';
 import { render } from '../../compiler/render/environment.ts';
-import type { Source } from '../../compiler/render/index.ts';
+import { renderSources, type Source } from '../../compiler/render/index.ts';
 import { kernelsView, kernelView } from '../../compiler/render/views.ts';
-import { packageRoot } from '../../package-root.ts';
 import type { Target } from '../../targets/index.ts';
 import type { Bed } from './beds.ts';
+import { sketch } from './model-ir.ts';
 
 /** The most tokens that a GEMM of such a library takes. */
-export const MAX_TOKENS = 64;
+export const MAX_TOKENS = 128;
 
 /** The spec of a kernel with a certain tile, the family's own where none is given. */
 export function specOf(family: KernelFamily, shape: KernelShape, target: Target, tile?: Tile): KernelSpec {
@@ -39,7 +41,7 @@ export function isSupported(family: KernelFamily, spec: KernelSpec, target: Targ
 
 export const familyOf = (spec: KernelSpec): KernelFamily => families.find(({ id }) => id === spec.family)!;
 
-/** A model that has kernels and can do nothing else. */
+/** A model that has kernels and probes, and can do nothing else. */
 function tableSource(specs: readonly KernelSpec[], target: Target): string {
   const rows = specs.map((spec) => {
     const family = familyOf(spec);
@@ -56,7 +58,7 @@ ${rows.join('\n')}
 
 const bn_model_info kInfo = {
     BN_ABI_VERSION, BN_MODEL_KEY, "${target.id}", 1, 1, ${MAX_TOKENS}, ${specs.length}, kKernels,
-    nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
+    nullptr, nullptr, nullptr, nullptr, bn_probe_read, bn_probe_dot,
 };
 
 } // namespace
@@ -66,14 +68,13 @@ const bn_model_info *bn_model(void) { return &kInfo; }
 }
 
 function kernelSources(specs: readonly KernelSpec[], target: Target): Source[] {
-  const copied = (file: string, ...from: string[]): Source => ({
-    file,
-    text: readFileSync(join(packageRoot(), ...from), 'utf8'),
-  });
+  // The headers and the probes are those of any program.
+  const plan = planModel(sketch());
+  const program = renderSources(plan, target, selectKernels(plan, target));
+  const shared = program.filter(({ file }) => file === 'probe.cpp' || (file.endsWith('.h') && file !== 'kernels.h'));
   const choices = specs.map((spec) => ({ use: spec.name, gemv: spec, gemm: spec }));
   return [
-    copied('abi.h', 'artifact', 'abi.h'),
-    copied('primitives.h', 'targets', target.id, 'primitives.h'),
+    ...shared,
     { file: 'kernels.h', text: render('kernels.h', kernelsView(choices)) },
     ...specs.map((spec) => ({
       file: `${spec.name}.cpp`,

@@ -115,7 +115,7 @@ test('a damaged tokenizer is refused', async () => {
 
 test('a context beyond what the model was trained for is refused with both numbers', async () => {
   const { message } = await refusal(toyArtifact(), { contextLength: CONTEXT + 1 });
-  assert.match(message, /contextLength is 257, the context of toy is 256/);
+  assert.match(message, /room for 257 tokens was asked for, the context of toy is 256/);
 });
 
 test('a KV cache beyond the memory of the machine is refused', async () => {
