@@ -1,0 +1,105 @@
+// Times every kernel that a model shape gets, on each target that this machine runs, beside what the machine can do:
+//   npm run bench:kernels [-- --shape 2b4t] [--target ID]
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import benny from 'benny';
+import Table from 'cli-table3';
+import type { KernelSpec } from '../../compiler/kernels/spec.ts';
+import { planModel } from '../../compiler/passes/index.ts';
+import { distinctKernels, selectKernels } from '../../compiler/passes/select-kernels.ts';
+import { type Bed, testBeds } from '../../test/support/beds.ts';
+import { expectedY, randomCase, runCase } from '../../test/support/kernel-case.ts';
+import { buildKernels, familyOf } from '../../test/support/kernel-library.ts';
+import { sketch } from '../../test/support/model-ir.ts';
+import { runnerFor } from '../../test/support/runner.ts';
+import { temporaryFolder } from '../../test/support/temporary.ts';
+import { shapeByName } from '../shapes/index.ts';
+import { Random } from '../shapes/random.ts';
+import { BenchSession } from './session.ts';
+
+/** Tokens of a GEMM: a prefill step. */
+const MANY = 128;
+/** What one sample of benny's should take, long against asking for it. */
+const SAMPLE_NS = 10e6;
+
+interface Row {
+  readonly spec: KernelSpec;
+  readonly tokens: number;
+  /** Of one call, in each sample. */
+  readonly nanoseconds: number[];
+}
+
+/** Ends with an error where the kernel's result is not, bit for bit, the reference's. */
+async function checkKernel(bed: Bed, library: string, spec: KernelSpec, file: string): Promise<void> {
+  const tokens = familyOf(spec).takes === 'one' ? 1 : 5;
+  const one = randomCase(spec, tokens, new Random(1));
+  const { outcome, y } = await runCase(bed, library, spec, familyOf(spec).layout, one, file);
+  const expected = expectedY(spec, one);
+  const wrong = expected.findIndex((value, i) => value !== y[i]);
+  if (outcome.code !== 0 || wrong >= 0)
+    throw new Error(`${spec.name} computes wrong: ${outcome.stderr || `value ${wrong}`}`);
+}
+
+async function timeTarget(bed: Bed, specs: readonly KernelSpec[], folder: string): Promise<void> {
+  const library = await buildKernels(bed, specs, join(folder, bed.target.id));
+  for (const spec of specs) await checkKernel(bed, library, spec, join(folder, spec.name));
+  const session = new BenchSession(runnerFor(bed), library);
+  try {
+    const rows = specs.map(
+      (spec): Row => ({ spec, tokens: familyOf(spec).takes === 'one' ? 1 : MANY, nanoseconds: [] }),
+    );
+    const cases = await Promise.all(
+      rows.map(async ({ spec, tokens, nanoseconds }) => {
+        const once = (await session.kernel(spec.name, tokens, 1)).nanoseconds;
+        const rounds = Math.max(1, Math.round(SAMPLE_NS / once));
+        return benny.add(spec.name, async () => {
+          nanoseconds.push((await session.kernel(spec.name, tokens, rounds)).nanoseconds / rounds);
+        });
+      }),
+    );
+    const before = await session.limits();
+    const progress = benny.cycle(({ name, margin }) => `  ${name} ±${margin}%`);
+    await benny.suite(`${bed.target.id}, ${bed.compiler.version}, one thread`, ...cases, progress);
+    const after = await session.limits();
+    report(rows, Math.max(before.read, after.read), Math.max(before.dot, after.dot));
+  } finally {
+    session.close();
+  }
+}
+
+function report(rows: readonly Row[], readLimit: number, dotLimit: number): void {
+  const table = new Table({
+    head: ['kernel', 'tokens', 'µs', 'GB/s', 'GMAC/s', 'of the limit'],
+    colAligns: ['left', 'right', 'right', 'right', 'right', 'right'],
+    style: { head: [], border: [] },
+  });
+  for (const { spec, tokens, nanoseconds } of rows) {
+    const median = nanoseconds.toSorted((a, b) => a - b)[nanoseconds.length >> 1];
+    const weights = (spec.m * spec.k) / 4 / median;
+    const macs = (spec.m * spec.k * tokens) / median;
+    const [share, of] =
+      tokens === 1 ? [(weights * 1e9) / readLimit, 'reading'] : [(macs * 1e9) / dotLimit, 'arithmetic'];
+    table.push([
+      spec.name,
+      tokens,
+      (median / 1000).toFixed(1),
+      weights.toFixed(2),
+      macs.toFixed(1),
+      `${(100 * share).toFixed(0)}% of ${of}`,
+    ]);
+  }
+  console.log(table.toString());
+  const [read, dot] = [(readLimit / 1e9).toFixed(2), (dotLimit / 1e9).toFixed(0)];
+  console.log(`limits of one thread, measured now: reading ${read} GB/s, int8 arithmetic ${dot} GMAC/s\n`);
+}
+
+const { values } = parseArgs({ options: { shape: { type: 'string', default: '2b4t' }, target: { type: 'string' } } });
+const plan = planModel(sketch({ ...shapeByName(values.shape), layers: 1 }));
+const folder = temporaryFolder('bench');
+const { beds } = await testBeds();
+// An emulator's speed says nothing.
+const native = beds.filter(
+  ({ target, emulator }) => emulator.length === 0 && (values.target ?? target.id) === target.id,
+);
+if (native.length === 0) console.log(`this machine runs no target '${values.target}'`);
+for (const bed of native) await timeTarget(bed, distinctKernels(selectKernels(plan, bed.target)), folder);

@@ -1,0 +1,272 @@
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import {
+  ABI_VERSION,
+  ARTIFACT_FORMAT,
+  type Manifest,
+  manifestSchema,
+  type TargetEntry,
+  type TensorEntry,
+  type WeightsEntry,
+} from '../../artifact/manifest.ts';
+import { serialiseTokenizer } from '../../artifact/tokenizer.ts';
+import type { Target } from '../../targets/target.ts';
+import { renderBinding } from '../bindings/binding.ts';
+import type { ModelIR } from '../ir/model.ts';
+import type { PackedTensor, Plan } from '../ir/plan.ts';
+import { architectureOf } from '../models/index.ts';
+import { type Choice, distinctKernels } from '../passes/select-kernels.ts';
+import type { Source } from '../render/index.ts';
+import { COMPILER_VERSION } from '../version.ts';
+import { fileFingerprint, sha256 } from './fingerprint.ts';
+import { LIBRARY, libraryKey, writeLibrary } from './library.ts';
+import { withLock } from './lock.ts';
+import type { Compiler } from './toolchain.ts';
+import { trialChecksums } from './trials.ts';
+import { writeWeights } from './weights.ts';
+
+const TOKENIZER_FILE = 'tokenizer.jsonl';
+
+/** The program of a model for one target, as text, with the compiler that will build it. */
+export interface Program {
+  readonly target: Target;
+  readonly choices: readonly Choice[];
+  readonly sources: readonly Source[];
+  readonly compiler: Compiler;
+}
+
+/** What a long compilation is at. `fraction` runs from 0 to 1 where it is known. */
+export interface Progress {
+  readonly stage: 'read' | 'pack' | 'build' | 'wait' | 'done';
+  readonly message: string;
+  readonly fraction?: number;
+}
+
+export interface BuildOptions {
+  /** Folder that artifacts are put in. */
+  readonly out: string;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface BuiltArtifact {
+  /** The artifact's folder, absolute. */
+  readonly artifact: string;
+  readonly manifest: Manifest;
+  /** Nothing had to be done. */
+  readonly cached: boolean;
+}
+
+const slug = (name: string): string =>
+  name
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-+|-+$/g, '')
+    .slice(0, 48) || 'model';
+
+const sizeOf = (file: string): Promise<number | undefined> =>
+  stat(file).then(
+    ({ size }) => size,
+    () => undefined,
+  );
+
+/** The manifest of an artifact whose files are all there; where they are not, it is made anew. */
+async function readIntact(folder: string): Promise<Manifest | undefined> {
+  const text = await readFile(join(folder, 'manifest.json'), 'utf8').catch(() => 'null');
+  const parsed = manifestSchema.safeParse(parseJson(text));
+  if (!parsed.success) return undefined;
+  const manifest = parsed.data;
+  if ((await sizeOf(join(folder, manifest.tokenizer))) === undefined) return undefined;
+  for (const { file, bytes } of Object.values(manifest.weights)) {
+    if ((await sizeOf(join(folder, file))) !== bytes) return undefined;
+  }
+  return manifest;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+function tensorEntries(plan: Plan): TensorEntry[] {
+  const entry = (tensor: PackedTensor, prefix: string, base: number): TensorEntry => {
+    const at = { name: prefix + tensor.name, offset: base + tensor.offset, bytes: tensor.bytes };
+    switch (tensor.kind) {
+      case 'vector':
+        return { ...at, encoding: 'f32', rows: 1, cols: tensor.size };
+      case 'rows':
+        return { ...at, encoding: tensor.encoding, rows: tensor.rows, cols: tensor.cols };
+      case 'codes':
+        return { ...at, encoding: plan.weights.layout, rows: tensor.rows, cols: tensor.cols };
+      case 'scales':
+        return { ...at, encoding: 'f32', rows: 1, cols: tensor.groups };
+    }
+  };
+  const { shared, layer, layerBase, layerBytes } = plan.weights;
+  return [
+    ...shared.map((tensor) => entry(tensor, '', 0)),
+    ...Array.from({ length: plan.hyper.layers }, (_, i) =>
+      layer.map((tensor) => entry(tensor, `layer.${i}.`, layerBase + i * layerBytes)),
+    ).flat(),
+  ];
+}
+
+function modelEntry(ir: ModelIR, plan: Plan, modelHash: string): Manifest['model'] {
+  const { rope: _rope, normEpsilon: _normEpsilon, ...hyper } = plan.hyper;
+  return {
+    name: ir.name,
+    architecture: ir.architecture,
+    sha256: modelHash,
+    parameters: ir.tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
+    ...hyper,
+    activation: architectureOf(ir.architecture).activation,
+    tiedHead: !plan.weights.shared.some(({ name }) => name === 'head'),
+  };
+}
+
+/** What a decode step reads of the weights: everything, but of a separate embedding table one row only. */
+function bytesPerToken(plan: Plan): number {
+  const { shared, bytes } = plan.weights;
+  const embedding = shared.find(({ name }) => name === 'embedding')!;
+  return shared.some(({ name }) => name === 'head') ? bytes - embedding.bytes : bytes;
+}
+
+async function targetEntry(plan: Plan, program: Program, weightsFile: string): Promise<TargetEntry> {
+  const { target, choices, sources, compiler } = program;
+  const checksums = await trialChecksums(plan, weightsFile, choices);
+  return {
+    key: libraryKey(sources, target, compiler),
+    library: `${target.id}/${LIBRARY}`,
+    layout: plan.weights.layout,
+    arch: target.arch,
+    features: [...target.features],
+    rank: target.rank,
+    compiler: compiler.version,
+    flags: [...target.flags],
+    kernels: distinctKernels(choices).map(({ name, reason }) => ({
+      name,
+      reason,
+      uses: choices.filter(({ gemv, gemm }) => gemv.name === name || gemm.name === name).map(({ use }) => use),
+      checksum: checksums.get(name)!,
+    })),
+  };
+}
+
+/** Writes JSON to a temporary file and renames it, so that a reader sees the old or the new one whole. */
+async function replaceJson(file: string, value: unknown): Promise<void> {
+  const temporary = `${file}.${process.pid}`;
+  await writeFile(temporary, `${JSON.stringify(value, null, 2)}\n`);
+  await rename(temporary, file);
+}
+
+/**
+ * Makes the artifact of a model, or adds to it the programs that it lacks.
+ *
+ * Everything is built in a folder beside the artifact and renamed into place when it is whole: a compilation that is
+ * interrupted leaves nothing that the next one trips over.
+ */
+export async function buildArtifact(
+  ir: ModelIR,
+  plan: Plan,
+  programs: readonly Program[],
+  { out, onProgress, signal }: BuildOptions,
+): Promise<BuiltArtifact> {
+  let hashed = 0;
+  const modelHash = await fileFingerprint(ir.source.file, (bytes) => {
+    hashed += bytes;
+    onProgress?.({ stage: 'read', message: `reading ${basename(ir.source.file)}`, fraction: hashed / ir.source.bytes });
+  });
+  const identity = sha256(modelHash, ir.name, JSON.stringify(plan.weights), String(ARTIFACT_FORMAT), COMPILER_VERSION);
+  const folder = resolve(out, `${slug(ir.name)}-${identity.slice(0, 8)}`);
+  const stage = `${folder}.partial`;
+  const onWait = () => onProgress?.({ stage: 'wait', message: 'waiting for another compilation of this model' });
+
+  return withLock(
+    `${folder}.lock`,
+    async () => {
+      await rm(stage, { recursive: true, force: true });
+      const old = await readIntact(folder);
+      const missing: Program[] = [];
+      for (const program of programs) {
+        const entry = old?.targets[program.target.id];
+        const current = entry?.key === libraryKey(program.sources, program.target, program.compiler);
+        if (!current || (await sizeOf(join(folder, entry.library))) === undefined) missing.push(program);
+      }
+      if (old && missing.length === 0) return { artifact: folder, manifest: old, cached: true };
+
+      try {
+        await mkdir(stage, { recursive: true });
+        const weights = old?.weights ?? (await stageModel(ir, plan, stage, onProgress, signal));
+        const weightsFile = join(old ? folder : stage, weights[plan.weights.layout].file);
+        const targets: Record<string, TargetEntry> = { ...old?.targets };
+        for (const [index, program] of missing.entries()) {
+          const { target, sources, compiler } = program;
+          signal?.throwIfAborted();
+          onProgress?.({
+            stage: 'build',
+            message: `building ${target.id} with ${compiler.command}`,
+            fraction: index / missing.length,
+          });
+          await writeLibrary(join(stage, target.id), sources, target, compiler, signal);
+          targets[target.id] = await targetEntry(plan, program, weightsFile);
+        }
+        const manifest = manifestSchema.parse({
+          format: ARTIFACT_FORMAT,
+          abi: ABI_VERSION,
+          compiler: COMPILER_VERSION,
+          model: modelEntry(ir, plan, modelHash),
+          tokenizer: TOKENIZER_FILE,
+          bytesPerToken: bytesPerToken(plan),
+          weights,
+          targets: Object.fromEntries(Object.entries(targets).sort(([a], [b]) => a.localeCompare(b))),
+        } satisfies Manifest);
+        await replaceJson(join(stage, 'manifest.json'), manifest);
+        await writeFile(join(stage, 'index.ts'), await renderBinding(manifest, ir));
+        if (old) await merge(stage, folder, missing);
+        else {
+          await rm(folder, { recursive: true, force: true });
+          await rename(stage, folder);
+        }
+        onProgress?.({ stage: 'done', message: folder, fraction: 1 });
+        return { artifact: folder, manifest, cached: false };
+      } finally {
+        await rm(stage, { recursive: true, force: true });
+      }
+    },
+    onWait,
+  );
+}
+
+/** Writes what does not depend on a target: packed weights and tokenizer. */
+async function stageModel(
+  ir: ModelIR,
+  plan: Plan,
+  stage: string,
+  onProgress: BuildOptions['onProgress'],
+  signal: AbortSignal | undefined,
+): Promise<Record<string, WeightsEntry>> {
+  const file = `weights/${plan.weights.layout}.bin`;
+  await mkdir(join(stage, 'weights'));
+  const sha256 = await writeWeights(
+    ir,
+    plan,
+    join(stage, file),
+    (fraction) => onProgress?.({ stage: 'pack', message: 'packing weights', fraction }),
+    signal,
+  );
+  await writeFile(join(stage, TOKENIZER_FILE), serialiseTokenizer(ir.tokenizer));
+  return { [plan.weights.layout]: { file, bytes: plan.weights.bytes, sha256, tensors: tensorEntries(plan) } };
+}
+
+/** Moves new programs into an artifact; the manifest last, as it says which libraries to trust. */
+async function merge(stage: string, folder: string, programs: readonly Program[]): Promise<void> {
+  for (const { target } of programs) {
+    await rm(join(folder, target.id), { recursive: true, force: true });
+    await rename(join(stage, target.id), join(folder, target.id));
+  }
+  await rename(join(stage, 'index.ts'), join(folder, 'index.ts'));
+  await rename(join(stage, 'manifest.json'), join(folder, 'manifest.json'));
+}

@@ -1,0 +1,50 @@
+import { randomUUID } from 'node:crypto';
+import { cp, mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Target } from '../../targets/target.ts';
+import { renderBuildScript, type Source } from '../render/index.ts';
+import { cacheFolder } from './cache-folder.ts';
+import { buildLibrary } from './cmake.ts';
+import { sha256 } from './fingerprint.ts';
+import type { Compiler } from './toolchain.ts';
+
+/** File name of the library in a target's folder. */
+export const LIBRARY = 'model.so';
+
+/** Identifies a library by everything that goes into it. */
+export function libraryKey(sources: readonly Source[], target: Target, compiler: Compiler): string {
+  const build = renderBuildScript(sources, target, '');
+  return sha256(compiler.version, ...[...sources, build].flatMap(({ file, text }) => [file, text]));
+}
+
+/**
+ * Puts the program of one target into `folder`: its sources, build script and library. A library built before from the
+ * same sources, flags and compiler is taken from the user's cache, whatever model it was built for.
+ */
+export async function writeLibrary(
+  folder: string,
+  sources: readonly Source[],
+  target: Target,
+  compiler: Compiler,
+  signal?: AbortSignal,
+): Promise<void> {
+  const key = libraryKey(sources, target, compiler);
+  await mkdir(folder, { recursive: true });
+  for (const { file, text } of [...sources, renderBuildScript(sources, target, key)]) {
+    await writeFile(join(folder, file), text);
+  }
+  const library = join(folder, LIBRARY);
+  const cached = cacheFolder('libraries', `${key}.so`);
+  try {
+    await cp(cached, library);
+    return;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  await buildLibrary(folder, target, compiler, signal);
+  await rm(join(folder, 'build'), { recursive: true });
+  await mkdir(cacheFolder('libraries'), { recursive: true });
+  const temporary = `${cached}.${randomUUID()}`;
+  await cp(library, temporary);
+  await rename(temporary, cached);
+}

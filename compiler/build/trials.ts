@@ -1,0 +1,48 @@
+import { withFile } from '../import/file.ts';
+import type { Plan } from '../ir/plan.ts';
+import { referenceSums, unpackI2Group } from '../kernels/bitlinear-i2.ts';
+import { Checksum, TRIAL_TOKENS, trialActivations } from '../kernels/self-test.ts';
+import type { Choice } from '../passes/select-kernels.ts';
+
+/**
+ * What each kernel's self-test must give, computed by the plain reference from the packed weights file: integer sums of
+ * the first and last row group of every matrix, layer by layer. By kernel name.
+ */
+export async function trialChecksums(
+  plan: Plan,
+  weightsFile: string,
+  choices: readonly Choice[],
+): Promise<Map<string, string>> {
+  const checksums = new Map<string, Checksum>();
+  for (const { gemv, gemm } of choices) {
+    for (const { name } of [gemv, gemm]) checksums.set(name, new Checksum());
+  }
+  const activations = new Map<number, Int8Array[]>();
+  await withFile(weightsFile, async (handle) => {
+    for (let layer = 0; layer < plan.hyper.layers; layer++) {
+      for (const { use, gemv, gemm } of choices) {
+        const tensor = plan.weights.layer.find(({ name }) => name === use)!;
+        const groupBytes = (tensor.bytes * 16) / gemv.m;
+        const start = plan.weights.layerBase + layer * plan.weights.layerBytes + tensor.offset;
+        const groups = await Promise.all(
+          [start, start + tensor.bytes - groupBytes].map(async (position) => {
+            const packed = new Uint8Array(groupBytes);
+            await handle.read(packed, 0, groupBytes, position);
+            return unpackI2Group(packed, gemv.k);
+          }),
+        );
+        const tokens =
+          activations.get(gemv.k) ?? Array.from({ length: TRIAL_TOKENS }, (_, t) => trialActivations(gemv.k, t));
+        activations.set(gemv.k, tokens);
+        tokens.forEach((q, token) => {
+          for (const codes of groups) {
+            const sums = referenceSums(codes, 16, gemv.k, q);
+            if (token === 0) checksums.get(gemv.name)!.add(sums);
+            checksums.get(gemm.name)!.add(sums);
+          }
+        });
+      }
+    }
+  });
+  return new Map([...checksums].map(([name, checksum]) => [name, checksum.hex()]));
+}

@@ -1,0 +1,81 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import { buildLibrary } from '../../compiler/build/cmake.ts';
+import { libraryKey } from '../../compiler/build/library.ts';
+import { type Compiler, findCompiler } from '../../compiler/build/toolchain.ts';
+import { planModel } from '../../compiler/passes/index.ts';
+import { selectKernels } from '../../compiler/passes/select-kernels.ts';
+import { renderBuildScript, renderSources } from '../../compiler/render/index.ts';
+import { BitnetError } from '../../errors.ts';
+import { packageRoot } from '../../package-root.ts';
+import { type Target, targets } from '../../targets/index.ts';
+import { skip } from '../support/beds.ts';
+import { sketch } from '../support/model-ir.ts';
+import { temporaryFolder } from '../support/temporary.ts';
+
+/** Compilers that the generated programs are promised to build with, beside the one that is found by itself. */
+const OTHERS = ['clang++-14', 'clang++-19'];
+
+/** With ragged sizes, a head of its own, a norm less: what a template writes only sometimes. */
+const MODEL = sketch({
+  architecture: 'llama',
+  embedding: 256,
+  ffn: 90,
+  heads: 3,
+  kvHeads: 3,
+  headDim: 24,
+  embeddingEncoding: 'q6_k',
+  headEncoding: 'bf16',
+});
+
+const warnings = suite('warnings');
+const folder = temporaryFolder('warnings');
+
+/** Runs `work` with CXX and CXXFLAGS set for the compilers it starts. */
+async function withEnvironment<T>(values: Readonly<Record<string, string>>, work: () => Promise<T>): Promise<T> {
+  const before = Object.fromEntries(Object.keys(values).map((name) => [name, process.env[name]]));
+  Object.assign(process.env, values);
+  try {
+    return await work();
+  } finally {
+    for (const [name, value] of Object.entries(before)) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+  }
+}
+
+/** Builds with every warning an error. What has passed once is remembered by its key. */
+async function assertNoWarnings(target: Target, compiler: Compiler): Promise<void> {
+  const plan = planModel(MODEL);
+  const sources = renderSources(plan, target, selectKernels(plan, target));
+  const key = libraryKey(sources, target, compiler);
+  const passed = join(packageRoot(), 'build', 'tests', `no-warnings-${key}`);
+  if (existsSync(passed)) return;
+  const place = join(folder, `${target.id}-${compiler.command}`);
+  mkdirSync(place);
+  for (const { file, text } of [...sources, renderBuildScript(sources, target, key)]) {
+    writeFileSync(join(place, file), text);
+  }
+  await withEnvironment({ CXXFLAGS: '-Werror' }, () => buildLibrary(place, target, compiler));
+  mkdirSync(join(packageRoot(), 'build', 'tests'), { recursive: true });
+  writeFileSync(passed, '');
+}
+
+async function register(target: Target, CXX: string): Promise<void> {
+  const title = `${target.id} builds without a warning${CXX ? ` with ${CXX}` : ''}`;
+  try {
+    const compiler = await withEnvironment({ CXX }, () => findCompiler(target));
+    if (!(CXX && compiler.cross)) warnings(title, () => assertNoWarnings(target, compiler));
+  } catch (error) {
+    if (!(error instanceof BitnetError)) throw error;
+    skip(warnings, title, error.message);
+  }
+}
+
+for (const target of targets) {
+  for (const compiler of ['', ...OTHERS]) await register(target, compiler);
+}
+
+warnings.run();

@@ -1,0 +1,57 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import type { Machine } from '../../artifact/machine.ts';
+import { packageRoot } from '../../package-root.ts';
+import { canRun, nativeTarget, parseTargets, targets } from '../../targets/index.ts';
+import { refusal } from '../support/refusal.ts';
+
+const machine = (arch: string, ...features: string[]): Machine => ({ arch, features: new Set(features), cpu: 'a CPU' });
+
+const AVX2 = ['avx2', 'fma', 'f16c'];
+const AVX512 = [...AVX2, 'avx512f', 'avx512bw', 'avx512dq', 'avx512vl', 'avx512_vnni'];
+
+test('the best target that a machine can run is taken', () => {
+  const best = (...args: Parameters<typeof machine>) => nativeTarget(machine(...args)).id;
+  assert.is(best('x86-64', ...AVX512), 'x86-avx512vnni');
+  assert.is(best('x86-64', ...AVX512.filter((feature) => feature !== 'avx512_vnni')), 'x86-avx2');
+  assert.is(best('x86-64', ...AVX2), 'x86-avx2');
+  assert.is(best('x86-64', 'avx2'), 'ref');
+  assert.is(best('aarch64', 'asimd', 'asimddp'), 'arm-neon');
+  assert.is(best('aarch64', 'asimd'), 'ref');
+  assert.is(best('riscv64', ...AVX512), 'ref');
+});
+
+test('a machine of another architecture cannot run a target, whatever its features', () => {
+  for (const target of targets.filter(({ arch }) => arch !== 'any')) {
+    assert.ok(canRun(target, machine(target.arch, ...target.features)));
+    assert.not.ok(canRun(target, machine('pdp-11', ...target.features)));
+  }
+});
+
+test('the first target runs anywhere, and no two share an id or folder', () => {
+  assert.ok(canRun(targets[0], machine('anything')));
+  assert.is(new Set(targets.map(({ id }) => id)).size, targets.length);
+  const folders = readdirSync(join(packageRoot(), 'targets'), { withFileTypes: true }).filter((e) => e.isDirectory());
+  assert.equal(folders.map(({ name }) => name).sort(), targets.map(({ id }) => id).sort());
+  for (const { id } of targets) assert.ok(existsSync(join(packageRoot(), 'targets', id, 'primitives.h')), id);
+});
+
+test('lists of targets are read as the command line gives them', async () => {
+  const ids = (text: string) => parseTargets(text).map(({ id }) => id);
+  assert.equal(
+    ids('all'),
+    targets.map(({ id }) => id),
+  );
+  assert.equal(ids('native'), [nativeTarget().id]);
+  assert.equal(ids('ref'), ['ref']);
+  assert.equal(ids('x86-avx2, ref,ref'), ['x86-avx2', 'ref']);
+  for (const text of ['', 'ref,', 'REF', 'all,ref']) {
+    const error = await refusal(() => parseTargets(text));
+    assert.match(error.message, /there is no target/);
+    assert.match(error.hint!, /arm-neon/);
+  }
+});
+
+test.run();
