@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { cacheFolder } from './compiler/build/cache-folder.ts';
+import { cmakeBuild } from './compiler/build/cmake.ts';
 import { sha256 } from './compiler/build/fingerprint.ts';
 import { type Compiler, findCompiler } from './compiler/build/toolchain.ts';
 import { compile, type Progress, parseTargets, type Target } from './compiler/index.ts';
@@ -87,10 +88,10 @@ async function emulate(target: Target, args: readonly string[], signal: AbortSig
 }
 
 /** The engine as a program of its own for a target, from the user's cache, or built into it. */
-async function findRunner(
+export async function findRunner(
   target: Target,
-  onProgress: EmulateOptions['onProgress'],
-  signal: AbortSignal | undefined,
+  onProgress?: EmulateOptions['onProgress'],
+  signal?: AbortSignal,
 ): Promise<string> {
   const compiler = await findCompiler(target);
   const folder = cacheFolder('runners', await runnerKey(target, compiler));
@@ -103,31 +104,20 @@ async function findRunner(
   onProgress?.({ stage: 'build', message: `building the engine for ${target.arch} with ${compiler.command}` });
   const build = `${folder}.${process.pid}`;
   try {
-    await buildRunner(build, target, compiler, signal);
+    await cmakeBuild({
+      source: join(packageRoot(), 'runtime', 'native'),
+      build,
+      target,
+      compiler,
+      goal: 'runner',
+      signal,
+    });
     await mkdir(folder, { recursive: true });
     await rename(join(build, 'runner'), runner);
   } finally {
     await rm(build, { recursive: true, force: true });
   }
   return runner;
-}
-
-async function buildRunner(build: string, target: Target, compiler: Compiler, signal: AbortSignal | undefined) {
-  const cross = compiler.cross ? ['-DCMAKE_SYSTEM_NAME=Linux', `-DCMAKE_SYSTEM_PROCESSOR=${target.arch}`] : [];
-  const choices = ['-DCMAKE_BUILD_TYPE=Release', `-DCMAKE_CXX_COMPILER=${compiler.command}`, ...cross];
-  try {
-    await run('cmake', ['-S', join(packageRoot(), 'runtime', 'native'), '-B', build, ...choices], { signal });
-    await run('cmake', ['--build', build, '--target', 'runner', '--parallel', '2'], { signal });
-  } catch (cause) {
-    signal?.throwIfAborted();
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') {
-      throw new BitnetError('cmake was not found', { hint: 'apt-get install cmake', cause });
-    }
-    const log = (cause as { stderr?: string }).stderr?.trim();
-    throw new BitnetError(`the engine for ${target.arch} cannot be built\n${log || (cause as Error).message}`, {
-      cause,
-    });
-  }
 }
 
 /** Identifies a runner by everything that goes into it. */

@@ -43,7 +43,7 @@ async function checkKernel(bed: Bed, library: string, spec: KernelSpec, file: st
 async function timeTarget(bed: Bed, specs: readonly KernelSpec[], folder: string): Promise<void> {
   const library = await buildKernels(bed, specs, join(folder, bed.target.id));
   for (const spec of specs) await checkKernel(bed, library, spec, join(folder, spec.name));
-  const session = new BenchSession(runnerFor(bed), library);
+  const session = new BenchSession(await runnerFor(bed), library);
   try {
     const rows = specs.map(
       (spec): Row => ({ spec, tokens: familyOf(spec).takes === 'one' ? 1 : MANY, nanoseconds: [] }),

@@ -76,7 +76,9 @@ async function readIntact(folder: string): Promise<Manifest | undefined> {
   const parsed = manifestSchema.safeParse(parseJson(text));
   if (!parsed.success) return undefined;
   const manifest = parsed.data;
-  if ((await sizeOf(join(folder, manifest.tokenizer))) === undefined) return undefined;
+  for (const file of [manifest.tokenizer, 'index.ts']) {
+    if ((await sizeOf(join(folder, file))) === undefined) return undefined;
+  }
   for (const { file, bytes } of Object.values(manifest.weights)) {
     if ((await sizeOf(join(folder, file))) !== bytes) return undefined;
   }

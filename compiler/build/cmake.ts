@@ -33,30 +33,42 @@ function cmake(args: readonly string[], signal: AbortSignal | undefined): Promis
   });
 }
 
-/**
- * Builds the sources in `folder` into `folder/model.so`, by way of `folder/build`.
- * Throws a BitnetError with the compiler's errors.
- */
+/** One build with CMake. */
+export interface CmakeBuild {
+  /** Folder of CMakeLists.txt. */
+  readonly source: string;
+  /** Folder to build in. */
+  readonly build: string;
+  readonly target: Target;
+  readonly compiler: Compiler;
+  /** What to build of it. Default: everything. */
+  readonly goal?: string;
+  /** Variables to set. */
+  readonly define?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal;
+}
+
+/** Configures and builds a CMake project for a target. Throws a BitnetError with the compiler's errors. */
+export async function cmakeBuild({ source, build, target, compiler, goal, define, signal }: CmakeBuild): Promise<void> {
+  const variables = {
+    CMAKE_BUILD_TYPE: 'Release',
+    CMAKE_CXX_COMPILER: compiler.command,
+    ...(compiler.cross ? { CMAKE_SYSTEM_NAME: 'Linux', CMAKE_SYSTEM_PROCESSOR: target.arch } : {}),
+    ...define,
+  };
+  const defines = Object.entries(variables).map(([name, value]) => `-D${name}=${value}`);
+  await cmake(['-S', source, '-B', build, ...defines], signal);
+  const goals = goal === undefined ? [] : ['--target', goal];
+  await cmake(['--build', build, ...goals, '--parallel', String(availableParallelism())], signal);
+}
+
+/** Builds the program in `folder` into `folder/model.so`, by way of `folder/build`. */
 export async function buildLibrary(
   folder: string,
   target: Target,
   compiler: Compiler,
   signal?: AbortSignal,
 ): Promise<void> {
-  const build = join(folder, 'build');
-  const cross = compiler.cross ? ['-DCMAKE_SYSTEM_NAME=Linux', `-DCMAKE_SYSTEM_PROCESSOR=${target.arch}`] : [];
-  await cmake(
-    [
-      '-S',
-      folder,
-      '-B',
-      build,
-      '-DCMAKE_BUILD_TYPE=Release',
-      `-DCMAKE_CXX_COMPILER=${compiler.command}`,
-      `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=${folder}`,
-      ...cross,
-    ],
-    signal,
-  );
-  await cmake(['--build', build, '--parallel', String(availableParallelism())], signal);
+  const define = { CMAKE_LIBRARY_OUTPUT_DIRECTORY: folder };
+  await cmakeBuild({ source: folder, build: join(folder, 'build'), target, compiler, define, signal });
 }

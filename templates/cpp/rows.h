@@ -37,7 +37,7 @@ static inline void bn_prefetch_rows(const uint8_t *row, int64_t at, int64_t row_
   bn_prefetch(row + (next < row_bytes ? next : next + (Rows - 1) * row_bytes));
 }
 
-// e^v to within 2 units in the last place; 0 below -87.3, where it would be subnormal.
+// e^v to within 2 units in the last place, for v from -87.3 to 88; beyond, what it is at the nearer end.
 static inline bn_f32 bn_exp(bn_f32 v) {
   const bn_f32 x = bn_max(bn_min(v, bn_set(88.0f)), bn_set(-87.3f));
   const bn_f32 n = bn_round(bn_mul(x, bn_set(1.44269504f)));

@@ -188,7 +188,7 @@ gguf('lists tensors of types that it does not know, and refuses to import them',
     tensors.slice(-2).map(({ typeName, bytes }) => [typeName, bytes]),
     [
       ['IQ1_BN', undefined],
-      ['type 999', undefined],
+      ['number 999', undefined],
     ],
   );
   const error = await refusal(importModel(path));
