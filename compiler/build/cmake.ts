@@ -12,9 +12,12 @@ function excerpt(log: string): string {
   return (errors.length > 0 ? errors.slice(0, 5) : lines.slice(-8)).join('\n');
 }
 
+/** The caller's own flags would change a program without changing its key. */
+const ENVIRONMENT = { ...process.env, CXXFLAGS: '', LDFLAGS: '' };
+
 function cmake(args: readonly string[], signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn('cmake', args, { stdio: ['ignore', 'pipe', 'pipe'], signal });
+    const child = spawn('cmake', args, { stdio: ['ignore', 'pipe', 'pipe'], env: ENVIRONMENT, signal });
     let log = '';
     child.stdout.on('data', (chunk) => {
       log += chunk;
