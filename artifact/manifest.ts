@@ -24,6 +24,8 @@ const target = z.strictObject({
   key: hex,
   /** Shared library, relative to the artifact's folder. */
   library: z.string(),
+  /** Of the library. Checked before it is opened: a damaged one could end the process. */
+  sha256: hex.length(64),
   /** Which of `weights` it reads. */
   layout: z.string(),
   /** `x86-64` or `aarch64`, or `any` where the code fits the machine it was built on. */
@@ -50,7 +52,7 @@ const tensor = z.strictObject({
 const weights = z.strictObject({
   file: z.string(),
   bytes: count,
-  /** Of the whole file. Checked by `bitnet verify`, not at every load. */
+  /** Of the whole file, which is too long to check at every load. */
   sha256: hex.length(64),
   tensors: z.array(tensor),
 });

@@ -1,9 +1,14 @@
 import { BitnetError } from '../errors.ts';
 
+const WRITABLE = 'choose a folder you may write to: with --out for artifacts, with BITNET_CACHE for the cache';
+
 const HINTS: Record<string, string> = {
   ENOSPC: 'make room on the disk, or choose another folder with --out; nothing half-written was left behind',
-  EACCES: 'choose a folder you may write to with --out',
-  EROFS: 'choose a folder you may write to with --out',
+  EACCES: WRITABLE,
+  EPERM: WRITABLE,
+  EROFS: WRITABLE,
+  EEXIST: WRITABLE,
+  ENOTDIR: WRITABLE,
   EDQUOT: 'the disk quota is used up: make room, or choose another folder with --out',
 };
 

@@ -78,12 +78,13 @@ async function writeEmulated(io: Io, path: string, flags: LogitsFlags): Promise<
 /** Writes the values one after the other. The file is not touched before there are any. */
 async function writeFloats(path: string, parts: AsyncIterable<Float32Array> | Iterable<Float32Array>): Promise<void> {
   let file: FileHandle | undefined;
+  const fail = (cause: Error) => {
+    throw new BitnetError(`cannot write ${path}: ${cause.message}`, { cause });
+  };
   try {
     for await (const part of parts) {
-      file ??= await open(path, 'w').catch((cause) => {
-        throw new BitnetError(`cannot write ${path}: ${cause.message}`, { cause });
-      });
-      await file.writeFile(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
+      file ??= await open(path, 'w').catch(fail);
+      await file.writeFile(new Uint8Array(part.buffer, part.byteOffset, part.byteLength)).catch(fail);
     }
   } finally {
     await file?.close();

@@ -18,7 +18,7 @@ import { architectureOf } from '../models/index.ts';
 import { type Choice, distinctKernels } from '../passes/select-kernels.ts';
 import type { Source } from '../render/index.ts';
 import { COMPILER_VERSION } from '../version.ts';
-import { fileFingerprint, sha256 } from './fingerprint.ts';
+import { fileFingerprint, hashFile, sha256 } from './fingerprint.ts';
 import { LIBRARY, libraryKey, writeLibrary } from './library.ts';
 import { withLock } from './lock.ts';
 import type { Compiler } from './toolchain.ts';
@@ -85,6 +85,11 @@ async function readIntact(folder: string): Promise<Manifest | undefined> {
   return manifest;
 }
 
+/** Whether a target's library is there, as it was built. */
+async function isIntact(folder: string, { library, sha256 }: TargetEntry): Promise<boolean> {
+  return (await hashFile(join(folder, library)).catch(() => undefined)) === sha256;
+}
+
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -136,12 +141,14 @@ function bytesPerToken(plan: Plan): number {
   return shared.some(({ name }) => name === 'head') ? bytes - embedding.bytes : bytes;
 }
 
-async function targetEntry(plan: Plan, program: Program, weightsFile: string): Promise<TargetEntry> {
+async function targetEntry(plan: Plan, program: Program, stage: string, weightsFile: string): Promise<TargetEntry> {
   const { target, choices, sources, compiler } = program;
+  const library = `${target.id}/${LIBRARY}`;
   const checksums = await trialChecksums(plan, weightsFile, choices);
   return {
     key: libraryKey(sources, target, compiler),
-    library: `${target.id}/${LIBRARY}`,
+    library,
+    sha256: await hashFile(join(stage, library)),
     layout: plan.weights.layout,
     arch: target.arch,
     features: [...target.features],
@@ -195,7 +202,7 @@ export async function buildArtifact(
       for (const program of programs) {
         const entry = old?.targets[program.target.id];
         const current = entry?.key === libraryKey(program.sources, program.target, program.compiler);
-        if (!current || (await sizeOf(join(folder, entry.library))) === undefined) missing.push(program);
+        if (!current || !(await isIntact(folder, entry))) missing.push(program);
       }
       if (old && missing.length === 0) return { artifact: folder, manifest: old, cached: true };
 
@@ -213,7 +220,7 @@ export async function buildArtifact(
             fraction: index / missing.length,
           });
           await writeLibrary(join(stage, target.id), sources, target, compiler, signal);
-          targets[target.id] = await targetEntry(plan, program, weightsFile);
+          targets[target.id] = await targetEntry(plan, program, stage, weightsFile);
         }
         const manifest = manifestSchema.parse({
           format: ARTIFACT_FORMAT,

@@ -10,7 +10,8 @@ export function sha256(...parts: readonly string[]): string {
   return hash.digest('hex');
 }
 
-async function hashFile(file: string, onBytes?: (bytes: number) => void): Promise<string> {
+/** sha256 of a file's bytes. */
+export async function hashFile(file: string, onBytes?: (bytes: number) => void): Promise<string> {
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(file, { highWaterMark: 4 << 20 })) {
     hash.update(chunk);

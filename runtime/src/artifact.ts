@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
@@ -49,6 +50,14 @@ export async function readTokenizer({ folder, manifest }: Artifact): Promise<Tok
   }
 }
 
+/** The path of a target's library. @throws BitnetError where it is missing, or not the one that was compiled */
+export async function checkLibrary({ folder }: Artifact, { library, sha256 }: TargetEntry): Promise<string> {
+  const file = join(folder, library);
+  const digest = createHash('sha256').update(await readBytes(file, RECOMPILE));
+  if (digest.digest('hex') === sha256) return file;
+  throw new BitnetError(`${file} is damaged: it is not the library that was compiled`, { hint: RECOMPILE });
+}
+
 /**
  * Picks the target to run: the one asked for, or of those that this machine can run the one of highest rank.
  * @throws BitnetError where there is none, with what each lacks
@@ -85,13 +94,15 @@ function whyNot(target: TargetEntry, machine: Machine): string | undefined {
   return missing.length > 0 ? `the CPU lacks ${missing.join(', ')}` : undefined;
 }
 
-async function readText(file: string, hint: string): Promise<string> {
+async function readBytes(file: string, hint: string): Promise<Buffer> {
   try {
-    return await readFile(file, 'utf8');
+    return await readFile(file);
   } catch (cause) {
     throw new BitnetError(`${file} cannot be read: ${(cause as Error).message}`, { hint, cause });
   }
 }
+
+const readText = async (file: string, hint: string): Promise<string> => (await readBytes(file, hint)).toString('utf8');
 
 async function readJson(file: string, hint: string): Promise<unknown> {
   const text = await readText(file, hint);

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Manifest } from '../../artifact/manifest.ts';
 import { BitnetError } from '../../errors.ts';
 import { type LogitsOutput, loadAddon, type ScoreOutput } from './addon.ts';
-import { chooseTarget, readArtifact, readTokenizer } from './artifact.ts';
+import { checkLibrary, chooseTarget, readArtifact, readTokenizer } from './artifact.ts';
 import { type BenchmarkResult, runBenchmark } from './benchmark.ts';
 import { type ChatMessage, renderChat } from './chat.ts';
 import { Engine } from './engine.ts';
@@ -91,7 +91,7 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
 
   onProgress?.({ stage: 'self-test' });
   const engine = await Engine.open({
-    library: join(artifact.folder, entry.library),
+    library: await checkLibrary(artifact, entry),
     weights: join(artifact.folder, weights.file),
     weightsBytes: weights.bytes,
     key: entry.key,

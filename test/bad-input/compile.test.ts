@@ -223,6 +223,7 @@ compiling('what is damaged or missing is made anew', async () => {
     'another format': () => writeFileSync(join(artifact, 'manifest.json'), '{"format": 0}'),
     'no manifest': () => rmSync(join(artifact, 'manifest.json')),
     'no library': () => rmSync(join(artifact, TARGET, 'model.so')),
+    'a library that ends early': () => truncateSync(join(artifact, TARGET, 'model.so'), 1000),
     'no weights': () => rmSync(join(artifact, 'weights'), { recursive: true }),
     'no tokenizer': () => rmSync(join(artifact, manifest.tokenizer)),
     'weights that end early': () => truncateSync(join(artifact, weights.file), weights.bytes / 2),

@@ -145,6 +145,12 @@ bad('refuses a vocabulary beyond its bounds in a file that could hold it', async
   assert.match(await sparse(Buffer.concat([start(1), text])), /header is longer than 33554432 bytes/);
 });
 
+bad('names an architecture that is not ours, and those that are', async () => {
+  const error = await refusal(new GgufBytes().text('general.architecture', 'mamba'));
+  assert.match(error.message, /'mamba' is not supported/);
+  assert.match(error.hint ?? '', 'bitnet-b1.58');
+});
+
 bad('refuses tokenizers that do not hold together', async () => {
   const model = (change: (file: GgufBytes) => GgufBytes) => {
     const file = new GgufBytes().text('general.architecture', 'llama').u32('llama.block_count', 1);

@@ -10,6 +10,7 @@ const TEMPLATE = `{% for message in messages %}'{{ message.content }}'\n\`\${x}\
 const target = {
   key: 'ab',
   library: 'ref/model.so',
+  sha256: 'ab'.repeat(32),
   layout: 'i2',
   arch: 'any',
   features: [],

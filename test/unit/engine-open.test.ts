@@ -1,4 +1,4 @@
-import { rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -6,7 +6,7 @@ import type { Machine } from '../../artifact/machine.ts';
 import type { Manifest } from '../../artifact/manifest.ts';
 import { BitnetError } from '../../errors.ts';
 import { chooseTarget, type LoadOptions, openArtifact, readArtifact } from '../../runtime/src/index.ts';
-import { CONTEXT, KERNELS, toyArtifact } from '../fixtures/toy-model/toy.ts';
+import { CONTEXT, KERNELS, toyArtifact, toyLibrary } from '../fixtures/toy-model/toy.ts';
 
 async function refusal(folder: string, options: LoadOptions = {}): Promise<BitnetError> {
   try {
@@ -81,11 +81,20 @@ test('a weights file of the wrong size, empty or missing is refused', async () =
   assert.match((await refusal(folder)).message, /weights\.bin cannot be opened/);
 });
 
-test('a library that is none, or missing, is refused', async () => {
-  const folder = toyArtifact({}, (manifest) => {
-    manifest.targets.toy!.library = 'weights.bin';
+test('a library that is none, damaged or missing is refused', async () => {
+  const none = toyArtifact({}, (manifest) => {
+    const { toy } = manifest.targets;
+    toy!.library = 'weights.bin';
+    toy!.sha256 = manifest.weights.toy!.sha256;
   });
-  assert.match((await refusal(folder)).message, 'cannot be loaded');
+  assert.match((await refusal(none)).message, 'cannot be loaded');
+  // The system would end the process where it meets the end of the file.
+  const damaged = toyArtifact({}, (manifest) => {
+    manifest.targets.toy!.library = 'short.so';
+  });
+  copyFileSync(toyLibrary(), join(damaged, 'short.so'));
+  truncateSync(join(damaged, 'short.so'), 8000);
+  assert.match((await refusal(damaged)).message, /short\.so is damaged/);
   const missing = toyArtifact({}, (manifest) => {
     manifest.targets.toy!.library = 'nothing.so';
   });

@@ -1,6 +1,7 @@
 import { basename, extname, resolve } from 'node:path';
 import { BitnetError } from '../../../errors.ts';
 import type { Encoding, Hyper, ModelIR, TensorIR } from '../../ir/model.ts';
+import { architectureOf } from '../../models/index.ts';
 import { Keys } from './keys.ts';
 import { type Gguf, type GgufTensor, readGguf } from './reader.ts';
 import { importRopeScaling, ROPE_FACTORS } from './rope.ts';
@@ -17,13 +18,14 @@ const MAX = { layers: 4096, width: 2 ** 20, heads: 2 ** 14, vocab: 2 ** 24, cont
 /**
  * Reads a GGUF file as a model. Hyper-parameters come from the keys `<architecture>.*`, the vocabulary's size from the
  * rows of `token_embd.weight`; the tensor of rope factors is read into `hyper.rope.scaling` and left out of `tensors`.
- * Throws BitnetError where a key is missing or out of bounds, or a tensor has a type that we cannot compile.
+ * Throws BitnetError where the architecture is not ours, a key is missing or out of bounds, or a tensor has a type that we cannot compile.
  */
 export async function importGguf(path: string): Promise<ModelIR> {
   const gguf = await readGguf(path);
   const keys = new Keys(gguf);
   const architecture = keys.text('general.architecture');
   if (!/^[\w.-]{1,64}$/.test(architecture)) throw keys.fault('general.architecture', 'is not a name');
+  architectureOf(architecture); // before its keys are missed
   const hyper = await importHyper(gguf, keys, architecture);
   return {
     name: keys.text('general.name', '') || basename(path, extname(path)),

@@ -106,5 +106,5 @@ export function tensorBytes(type: TensorType, count: number): number {
 
 /** What to call a type number that `resolveType` does not know. */
 export function typeLabel(number: number): string {
-  return UNSIZED.get(number) ?? `type ${number}`;
+  return UNSIZED.get(number) ?? `number ${number}`;
 }
