@@ -124,7 +124,10 @@ static inline bn_f32 bn_max(bn_f32 a, bn_f32 b) { return vmaxq_f32(a, b); }
 static inline bn_f32 bn_min(bn_f32 a, bn_f32 b) { return vminq_f32(a, b); }
 static inline bn_f32 bn_abs(bn_f32 v) { return vabsq_f32(v); }
 static inline bn_f32 bn_fma(bn_f32 a, bn_f32 b, bn_f32 c) { return vfmaq_f32(c, a, b); }
-static inline float bn_reduce_add(bn_f32 v) { return vaddvq_f32(v); }
+static inline float bn_reduce_add(bn_f32 v) {
+  const float32x2_t sum = vadd_f32(vget_low_f32(v), vget_high_f32(v));
+  return vget_lane_f32(sum, 0) + vget_lane_f32(sum, 1);
+}
 static inline float bn_reduce_max(bn_f32 v) { return vmaxvq_f32(v); }
 static inline bn_f32 bn_round(bn_f32 v) { return vrndnq_f32(v); }
 static inline bn_f32 bn_ldexp(bn_f32 v, bn_f32 n) {

@@ -117,8 +117,9 @@ static inline bn_f32 bn_div(bn_f32 a, bn_f32 b) { return a / b; }
 static inline bn_f32 bn_max(bn_f32 a, bn_f32 b) { return a > b ? a : b; }
 static inline bn_f32 bn_min(bn_f32 a, bn_f32 b) { return a < b ? a : b; }
 static inline bn_f32 bn_abs(bn_f32 v) { return std::fabs(v); }
-// a * b + c
-static inline bn_f32 bn_fma(bn_f32 a, bn_f32 b, bn_f32 c) { return a * b + c; }
+// a * b + c, rounded once
+static inline bn_f32 bn_fma(bn_f32 a, bn_f32 b, bn_f32 c) { return std::fma(a, b, c); }
+// All lanes added up: the upper half to the lower, until one is left.
 static inline float bn_reduce_add(bn_f32 v) { return v; }
 static inline float bn_reduce_max(bn_f32 v) { return v; }
 

@@ -112,7 +112,13 @@ static inline bn_f32 bn_max(bn_f32 a, bn_f32 b) { return _mm512_max_ps(a, b); }
 static inline bn_f32 bn_min(bn_f32 a, bn_f32 b) { return _mm512_min_ps(a, b); }
 static inline bn_f32 bn_abs(bn_f32 v) { return _mm512_abs_ps(v); }
 static inline bn_f32 bn_fma(bn_f32 a, bn_f32 b, bn_f32 c) { return _mm512_fmadd_ps(a, b, c); }
-static inline float bn_reduce_add(bn_f32 v) { return _mm512_reduce_add_ps(v); }
+static inline float bn_reduce_add(bn_f32 v) {
+  const __m256 upper = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v), upper);
+  __m128 sum = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
+  return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
+}
 static inline float bn_reduce_max(bn_f32 v) { return _mm512_reduce_max_ps(v); }
 static inline bn_f32 bn_round(bn_f32 v) { return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT); }
 static inline bn_f32 bn_ldexp(bn_f32 v, bn_f32 n) { return _mm512_scalef_ps(v, n); }

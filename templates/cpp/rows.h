@@ -9,6 +9,58 @@
 #include "abi.h"
 #include "primitives.h"
 
+#if defined(__clang__)
+#define BN_UNROLL _Pragma("unroll")
+#else
+#define BN_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+// Sixteen values, whatever the width of the target's vectors. Sums run in sixteen lanes and are folded in one order, so
+// every target rounds alike: logits are equal bit for bit on all of them.
+struct bn_f32x16 {
+  bn_f32 part[16 / BN_LANES];
+};
+
+static inline bn_f32x16 bn_zero16() {
+  bn_f32x16 zero;
+  BN_UNROLL for (bn_f32 &part : zero.part) part = bn_set(0.0f);
+  return zero;
+}
+
+static inline bn_f32x16 bn_load16(const float *p) {
+  bn_f32x16 values;
+  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) values.part[i] = bn_load(p + i * BN_LANES);
+  return values;
+}
+
+// int8 values times their block's scale
+static inline bn_f32x16 bn_scaled16(const int8_t *p, bn_f32 scale) {
+  bn_f32x16 values;
+  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) values.part[i] = bn_mul(bn_load_i8(p + i * BN_LANES), scale);
+  return values;
+}
+
+static inline void bn_store16(float *p, const bn_f32x16 &values) {
+  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) bn_store(p + i * BN_LANES, values.part[i]);
+}
+
+// sum += a * b
+static inline void bn_fma16(bn_f32x16 &sum, const bn_f32x16 &a, const bn_f32x16 &b) {
+  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) sum.part[i] = bn_fma(a.part[i], b.part[i], sum.part[i]);
+}
+
+static inline void bn_add16(bn_f32x16 &sum, const bn_f32x16 &a) {
+  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) sum.part[i] = bn_add(sum.part[i], a.part[i]);
+}
+
+// All lanes added up: lane l to lane l + 8, then + 4, + 2, + 1.
+static inline float bn_total(bn_f32x16 sum) {
+  BN_UNROLL for (int half = 8 / BN_LANES; half > 0; half /= 2) {
+    BN_UNROLL for (int i = 0; i < half; ++i) sum.part[i] = bn_add(sum.part[i], sum.part[i + half]);
+  }
+  return bn_reduce_add(sum.part[0]);
+}
+
 // float16 → float32, one value.
 static inline float bn_f16_value(const uint8_t *p) {
   uint16_t half;
@@ -59,9 +111,12 @@ static inline bn_f32 bn_exp(bn_f32 v) {
 // y = x / sqrt(mean(x^2) + epsilon) * weight; `size` is the length without padding. y may be x.
 template <int N>
 static inline void bn_rms_norm(float *y, const float *x, const float *weight, int size, float epsilon) {
-  bn_f32 squares = bn_set(0.0f);
-  for (int i = 0; i < N; i += BN_LANES) squares = bn_fma(bn_load(x + i), bn_load(x + i), squares);
-  const float mean = bn_reduce_add(squares) / static_cast<float>(size);
+  bn_f32x16 squares = bn_zero16();
+  for (int i = 0; i < N; i += 16) {
+    const bn_f32x16 values = bn_load16(x + i);
+    bn_fma16(squares, values, values);
+  }
+  const float mean = bn_total(squares) / static_cast<float>(size);
   const bn_f32 scale = bn_set(1.0f / std::sqrt(mean + epsilon));
   for (int i = 0; i < N; i += BN_LANES) bn_store(y + i, bn_mul(bn_mul(bn_load(x + i), scale), bn_load(weight + i)));
 }

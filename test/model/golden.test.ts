@@ -33,6 +33,8 @@ function referenceLogits({ logits, tokens }: Fixture): Float32Array[] {
   return tokens.map((_, i) => all.subarray(i * vocab, (i + 1) * vocab));
 }
 
+const bits = (rows: readonly Float32Array[]) => Buffer.concat(rows.map((row) => new Uint8Array(row.slice().buffer)));
+
 const bestOf = (logits: Float32Array) => logits.indexOf(Math.max(...logits));
 
 function registerFor(bed: Bed, fixture: Fixture): void {
@@ -57,8 +59,6 @@ function registerFor(bed: Bed, fixture: Fixture): void {
   golden(`${title}: the same logits, bit for bit, in any batches and on any number of threads`, async () => {
     const model = await compiled();
     const whole = await logitsOf(model, fixture.tokens, file);
-    const bits = (rows: readonly Float32Array[]) =>
-      Buffer.concat(rows.map((row) => new Uint8Array(row.slice().buffer)));
     for (const options of [{ chunk: 1 }, { chunk: 5 }, { threads: 2 }, { threads: 3, chunk: 7 }]) {
       const other = await logitsOf(model, fixture.tokens, file, options);
       assert.ok(bits(other).equals(bits(whole)), JSON.stringify(options));
@@ -81,6 +81,19 @@ function registerFor(bed: Bed, fixture: Fixture): void {
 for (const fixture of fixtures) {
   for (const bed of beds) registerFor(bed, fixture);
   for (const { target, reason } of absent) skip(golden, `${fixture.model} on ${target.id}`, reason);
+
+  golden(
+    `${fixture.model}: the same logits, bit for bit, on ${beds.map(({ target }) => target.id).join(', ')}`,
+    async () => {
+      const file = join(folder, `${fixture.model}-all`);
+      const logits: Buffer[] = [];
+      for (const bed of beds) {
+        const model = await compileFor(bed, join(FIXTURES, fixture.model), folder);
+        logits.push(bits(await logitsOf(model, fixture.tokens, file)));
+      }
+      for (const [i, other] of logits.entries()) assert.ok(other.equals(logits[0]), beds[i].target.id);
+    },
+  );
 }
 
 golden('there are models to try', () => assert.ok(fixtures.length >= 4));

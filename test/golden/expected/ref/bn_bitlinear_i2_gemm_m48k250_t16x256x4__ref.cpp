@@ -12,7 +12,7 @@
 // Tile: 16 rows x 4 tokens. Bounds: 65536 * 16 <= 2147483647 (int32).
 // Written from templates/cpp/bitlinear_i2_gemm.cpp.hbs for target ref.
 #include "kernels.h"
-#include "primitives.h"
+#include "rows.h"
 
 namespace {
 

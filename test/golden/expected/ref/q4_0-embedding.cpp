@@ -7,7 +7,7 @@ namespace {
 
 constexpr int64_t kRowBytes = 36;
 
-// Rows of 64 Q4_0 values, side by side: emit(row, column, vector) for each vector. Blocks of 32 take 18 bytes, the
+// Rows of 64 Q4_0 values, side by side: emit(row, column, values) for every sixteen. Blocks of 32 take 18 bytes, the
 // float16 scale first; value i is the low half of byte i, value 16 + i the high half, each less 8.
 template <int Rows, typename Emit>
 inline void decode_rows(const uint8_t *rows, Emit emit) {
@@ -21,7 +21,7 @@ inline void decode_rows(const uint8_t *rows, Emit emit) {
         values[i] = static_cast<int8_t>((p[2 + i] & 15) - 8);
         values[16 + i] = static_cast<int8_t>((p[2 + i] >> 4) - 8);
       }
-      for (int i = 0; i < 32; i += BN_LANES) emit(r, block * 32 + i, bn_mul(bn_load_i8(values + i), scale));
+      BN_UNROLL for (int i = 0; i < 32; i += 16) emit(r, block * 32 + i, bn_scaled16(values + i, scale));
     }
   }
 }
@@ -29,5 +29,5 @@ inline void decode_rows(const uint8_t *rows, Emit emit) {
 } // namespace
 
 void bn_embed(float *x, const uint8_t *table, int32_t id) {
-  decode_rows<1>(table + id * kRowBytes, [x](int, int column, bn_f32 values) { bn_store(x + column, values); });
+  decode_rows<1>(table + id * kRowBytes, [x](int, int column, const bn_f32x16 &values) { bn_store16(x + column, values); });
 }

@@ -7,7 +7,7 @@ namespace {
 
 constexpr int64_t kRowBytes = 420;
 
-// Rows of 512 Q6_K values, side by side: emit(row, column, vector) for each vector. Blocks of 256 take 210 bytes: 128
+// Rows of 512 Q6_K values, side by side: emit(row, column, values) for every sixteen. Blocks of 256 take 210 bytes: 128
 // bytes of low halves, 64 bytes of upper bit pairs, 16 int8 scales, one float16 scale. Each half of 128 values takes its
 // four quarters of 32 from the low and high halves of 64 bytes, and bit pair 2q of 32 bytes; values are less 32.
 template <int Rows, typename Emit>
@@ -33,9 +33,7 @@ inline void decode_rows(const uint8_t *rows, Emit emit) {
       }
       for (int group = 0; group < 16; ++group) {
         const bn_f32 group_scale = bn_set(scale * static_cast<float>(scales[group]));
-        for (int i = group * 16; i < group * 16 + 16; i += BN_LANES) {
-          emit(r, block * 256 + i, bn_mul(bn_load_i8(values + i), group_scale));
-        }
+        emit(r, block * 256 + group * 16, bn_scaled16(values + group * 16, group_scale));
       }
     }
   }
@@ -44,5 +42,5 @@ inline void decode_rows(const uint8_t *rows, Emit emit) {
 } // namespace
 
 void bn_embed(float *x, const uint8_t *table, int32_t id) {
-  decode_rows<1>(table + id * kRowBytes, [x](int, int column, bn_f32 values) { bn_store(x + column, values); });
+  decode_rows<1>(table + id * kRowBytes, [x](int, int column, const bn_f32x16 &values) { bn_store16(x + column, values); });
 }

@@ -10,7 +10,7 @@ namespace {
 constexpr int kCols = 512; // 512
 constexpr int64_t kRowBytes = 420;
 
-// Rows of 512 Q6_K values, side by side: emit(row, column, vector) for each vector. Blocks of 256 take 210 bytes: 128
+// Rows of 512 Q6_K values, side by side: emit(row, column, values) for every sixteen. Blocks of 256 take 210 bytes: 128
 // bytes of low halves, 64 bytes of upper bit pairs, 16 int8 scales, one float16 scale. Each half of 128 values takes its
 // four quarters of 32 from the low and high halves of 64 bytes, and bit pair 2q of 32 bytes; values are less 32.
 template <int Rows, typename Emit>
@@ -36,9 +36,7 @@ inline void decode_rows(const uint8_t *rows, Emit emit) {
       }
       for (int group = 0; group < 16; ++group) {
         const bn_f32 group_scale = bn_set(scale * static_cast<float>(scales[group]));
-        for (int i = group * 16; i < group * 16 + 16; i += BN_LANES) {
-          emit(r, block * 256 + i, bn_mul(bn_load_i8(values + i), group_scale));
-        }
+        emit(r, block * 256 + group * 16, bn_scaled16(values + group * 16, group_scale));
       }
     }
   }
@@ -46,28 +44,28 @@ inline void decode_rows(const uint8_t *rows, Emit emit) {
 
 template <int Rows>
 inline void one_token(float *logits, const uint8_t *rows, const float *hidden) {
-  bn_f32 sum[Rows];
-  BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_set(0.0f);
-  decode_rows<Rows>(rows, [&sum, hidden](int r, int column, bn_f32 values) {
-    sum[r] = bn_fma(values, bn_load(hidden + column), sum[r]);
+  bn_f32x16 sum[Rows];
+  BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_zero16();
+  decode_rows<Rows>(rows, [&sum, hidden](int r, int column, const bn_f32x16 &values) {
+    bn_fma16(sum[r], values, bn_load16(hidden + column));
   });
-  BN_UNROLL for (int r = 0; r < Rows; ++r) logits[r] = bn_reduce_add(sum[r]);
+  BN_UNROLL for (int r = 0; r < Rows; ++r) logits[r] = bn_total(sum[r]);
 }
 
 template <int Rows>
 inline void many_tokens(float *logits, const uint8_t *rows, const float *hidden, int32_t tokens, float *decoded) {
-  decode_rows<Rows>(rows, [decoded](int r, int column, bn_f32 values) {
-    bn_store(decoded + r * kCols + column, values);
+  decode_rows<Rows>(rows, [decoded](int r, int column, const bn_f32x16 &values) {
+    bn_store16(decoded + r * kCols + column, values);
   });
   for (int32_t t = 0; t < tokens; ++t) {
     const float *h = hidden + int64_t{t} * kCols;
-    bn_f32 sum[Rows];
-    BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_set(0.0f);
-    for (int i = 0; i < kCols; i += BN_LANES) {
-      const bn_f32 x = bn_load(h + i);
-      BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_fma(bn_load(decoded + r * kCols + i), x, sum[r]);
+    bn_f32x16 sum[Rows];
+    BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_zero16();
+    for (int i = 0; i < kCols; i += 16) {
+      const bn_f32x16 x = bn_load16(h + i);
+      BN_UNROLL for (int r = 0; r < Rows; ++r) bn_fma16(sum[r], bn_load16(decoded + r * kCols + i), x);
     }
-    BN_UNROLL for (int r = 0; r < Rows; ++r) logits[int64_t{t} * 8 + r] = bn_reduce_add(sum[r]);
+    BN_UNROLL for (int r = 0; r < Rows; ++r) logits[int64_t{t} * 8 + r] = bn_total(sum[r]);
   }
 }
 

@@ -7,7 +7,7 @@ namespace {
 
 constexpr int64_t kRowBytes = 68;
 
-// Rows of 64 Q8_0 values, side by side: emit(row, column, vector) for each vector. Blocks of 32 int8 take 34 bytes,
+// Rows of 64 Q8_0 values, side by side: emit(row, column, values) for every sixteen. Blocks of 32 int8 take 34 bytes,
 // the float16 scale first.
 template <int Rows, typename Emit>
 inline void decode_rows(const uint8_t *rows, Emit emit) {
@@ -17,7 +17,7 @@ inline void decode_rows(const uint8_t *rows, Emit emit) {
       bn_prefetch_rows<Rows>(rows + r * kRowBytes, block * 34, kRowBytes);
       const bn_f32 scale = bn_set(bn_f16_value(p));
       const int8_t *values = reinterpret_cast<const int8_t *>(p + 2);
-      BN_UNROLL for (int i = 0; i < 32; i += BN_LANES) emit(r, block * 32 + i, bn_mul(bn_load_i8(values + i), scale));
+      BN_UNROLL for (int i = 0; i < 32; i += 16) emit(r, block * 32 + i, bn_scaled16(values + i, scale));
     }
   }
 }
@@ -25,5 +25,5 @@ inline void decode_rows(const uint8_t *rows, Emit emit) {
 } // namespace
 
 void bn_embed(float *x, const uint8_t *table, int32_t id) {
-  decode_rows<1>(table + id * kRowBytes, [x](int, int column, bn_f32 values) { bn_store(x + column, values); });
+  decode_rows<1>(table + id * kRowBytes, [x](int, int column, const bn_f32x16 &values) { bn_store16(x + column, values); });
 }

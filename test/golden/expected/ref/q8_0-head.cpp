@@ -10,7 +10,7 @@ namespace {
 constexpr int kCols = 64; // 64
 constexpr int64_t kRowBytes = 68;
 
-// Rows of 64 Q8_0 values, side by side: emit(row, column, vector) for each vector. Blocks of 32 int8 take 34 bytes,
+// Rows of 64 Q8_0 values, side by side: emit(row, column, values) for every sixteen. Blocks of 32 int8 take 34 bytes,
 // the float16 scale first.
 template <int Rows, typename Emit>
 inline void decode_rows(const uint8_t *rows, Emit emit) {
@@ -20,35 +20,35 @@ inline void decode_rows(const uint8_t *rows, Emit emit) {
       bn_prefetch_rows<Rows>(rows + r * kRowBytes, block * 34, kRowBytes);
       const bn_f32 scale = bn_set(bn_f16_value(p));
       const int8_t *values = reinterpret_cast<const int8_t *>(p + 2);
-      BN_UNROLL for (int i = 0; i < 32; i += BN_LANES) emit(r, block * 32 + i, bn_mul(bn_load_i8(values + i), scale));
+      BN_UNROLL for (int i = 0; i < 32; i += 16) emit(r, block * 32 + i, bn_scaled16(values + i, scale));
     }
   }
 }
 
 template <int Rows>
 inline void one_token(float *logits, const uint8_t *rows, const float *hidden) {
-  bn_f32 sum[Rows];
-  BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_set(0.0f);
-  decode_rows<Rows>(rows, [&sum, hidden](int r, int column, bn_f32 values) {
-    sum[r] = bn_fma(values, bn_load(hidden + column), sum[r]);
+  bn_f32x16 sum[Rows];
+  BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_zero16();
+  decode_rows<Rows>(rows, [&sum, hidden](int r, int column, const bn_f32x16 &values) {
+    bn_fma16(sum[r], values, bn_load16(hidden + column));
   });
-  BN_UNROLL for (int r = 0; r < Rows; ++r) logits[r] = bn_reduce_add(sum[r]);
+  BN_UNROLL for (int r = 0; r < Rows; ++r) logits[r] = bn_total(sum[r]);
 }
 
 template <int Rows>
 inline void many_tokens(float *logits, const uint8_t *rows, const float *hidden, int32_t tokens, float *decoded) {
-  decode_rows<Rows>(rows, [decoded](int r, int column, bn_f32 values) {
-    bn_store(decoded + r * kCols + column, values);
+  decode_rows<Rows>(rows, [decoded](int r, int column, const bn_f32x16 &values) {
+    bn_store16(decoded + r * kCols + column, values);
   });
   for (int32_t t = 0; t < tokens; ++t) {
     const float *h = hidden + int64_t{t} * kCols;
-    bn_f32 sum[Rows];
-    BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_set(0.0f);
-    for (int i = 0; i < kCols; i += BN_LANES) {
-      const bn_f32 x = bn_load(h + i);
-      BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_fma(bn_load(decoded + r * kCols + i), x, sum[r]);
+    bn_f32x16 sum[Rows];
+    BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_zero16();
+    for (int i = 0; i < kCols; i += 16) {
+      const bn_f32x16 x = bn_load16(h + i);
+      BN_UNROLL for (int r = 0; r < Rows; ++r) bn_fma16(sum[r], bn_load16(decoded + r * kCols + i), x);
     }
-    BN_UNROLL for (int r = 0; r < Rows; ++r) logits[int64_t{t} * 8 + r] = bn_reduce_add(sum[r]);
+    BN_UNROLL for (int r = 0; r < Rows; ++r) logits[int64_t{t} * 8 + r] = bn_total(sum[r]);
   }
 }
 

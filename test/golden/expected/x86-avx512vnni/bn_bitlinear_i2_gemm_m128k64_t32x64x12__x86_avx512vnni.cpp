@@ -12,7 +12,7 @@
 // Tile: 32 rows x 12 tokens. Bounds: 65536 * 4 <= 2147483647 (int32).
 // Written from templates/cpp/bitlinear_i2_gemm.cpp.hbs for target x86-avx512vnni.
 #include "kernels.h"
-#include "primitives.h"
+#include "rows.h"
 
 namespace {
 

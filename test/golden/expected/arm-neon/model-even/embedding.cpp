@@ -7,15 +7,21 @@ namespace {
 
 constexpr int64_t kRowBytes = 256;
 
-// Rows of 128 float16 values, side by side: emit(row, column, vector) for each vector.
+inline bn_f32x16 load16(const uint16_t *p) {
+  bn_f32x16 values;
+  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) values.part[i] = bn_load_f16(p + i * BN_LANES);
+  return values;
+}
+
+// Rows of 128 float16 values, side by side: emit(row, column, values) for every sixteen of them.
 template <int Rows, typename Emit>
 inline void decode_rows(const uint8_t *rows, Emit emit) {
   constexpr int kWhole = 128;
-  for (int i = 0; i < kWhole; i += BN_LANES) {
+  for (int i = 0; i < kWhole; i += 16) {
     BN_UNROLL for (int r = 0; r < Rows; ++r) {
       const uint8_t *row = rows + r * kRowBytes;
       bn_prefetch_rows<Rows>(row, i * int64_t{sizeof(uint16_t)}, kRowBytes);
-      emit(r, i, bn_load_f16(reinterpret_cast<const uint16_t *>(row) + i));
+      emit(r, i, load16(reinterpret_cast<const uint16_t *>(row) + i));
     }
   }
 }
@@ -23,5 +29,5 @@ inline void decode_rows(const uint8_t *rows, Emit emit) {
 } // namespace
 
 void bn_embed(float *x, const uint8_t *table, int32_t id) {
-  decode_rows<1>(table + id * kRowBytes, [x](int, int column, bn_f32 values) { bn_store(x + column, values); });
+  decode_rows<1>(table + id * kRowBytes, [x](int, int column, const bn_f32x16 &values) { bn_store16(x + column, values); });
 }

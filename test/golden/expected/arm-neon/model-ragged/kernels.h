@@ -5,12 +5,6 @@
 
 #include "abi.h"
 
-#if defined(__clang__)
-#define BN_UNROLL _Pragma("unroll")
-#else
-#define BN_UNROLL _Pragma("GCC unroll 32")
-#endif
-
 // Ternary kernels. A GEMV takes one token, a GEMM any number.
 void bn_bitlinear_i2_gemv_m240k100_t16x112x1__arm_neon(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_gemm_m240k100_t16x112x6__arm_neon(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);

@@ -115,9 +115,9 @@ inline void softmax(float *scores, int32_t length, int32_t end) {
   const bn_f32 highest = bn_set(bn_reduce_max(top));
   for (int32_t i = 0; i < end; i += BN_LANES) bn_store(scores + i, bn_exp(bn_sub(bn_load(scores + i), highest)));
   for (int32_t i = length; i < end; ++i) scores[i] = 0.0f;
-  bn_f32 sum = bn_set(0.0f);
-  for (int32_t i = 0; i < end; i += BN_LANES) sum = bn_add(sum, bn_load(scores + i));
-  const bn_f32 scale = bn_set(1.0f / bn_reduce_add(sum));
+  bn_f32x16 sum = bn_zero16();
+  for (int32_t i = 0; i < end; i += 16) bn_add16(sum, bn_load16(scores + i));
+  const bn_f32 scale = bn_set(1.0f / bn_total(sum));
   for (int32_t i = 0; i < end; i += BN_LANES) bn_store(scores + i, bn_mul(bn_load(scores + i), scale));
 }
 

@@ -10,43 +10,49 @@ namespace {
 constexpr int kCols = 256; // 256
 constexpr int64_t kRowBytes = 512;
 
-// Rows of 256 float16 values, side by side: emit(row, column, vector) for each vector.
+inline bn_f32x16 load16(const uint16_t *p) {
+  bn_f32x16 values;
+  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) values.part[i] = bn_load_f16(p + i * BN_LANES);
+  return values;
+}
+
+// Rows of 256 float16 values, side by side: emit(row, column, values) for every sixteen of them.
 template <int Rows, typename Emit>
 inline void decode_rows(const uint8_t *rows, Emit emit) {
   constexpr int kWhole = 256;
-  for (int i = 0; i < kWhole; i += BN_LANES) {
+  for (int i = 0; i < kWhole; i += 16) {
     BN_UNROLL for (int r = 0; r < Rows; ++r) {
       const uint8_t *row = rows + r * kRowBytes;
       bn_prefetch_rows<Rows>(row, i * int64_t{sizeof(uint16_t)}, kRowBytes);
-      emit(r, i, bn_load_f16(reinterpret_cast<const uint16_t *>(row) + i));
+      emit(r, i, load16(reinterpret_cast<const uint16_t *>(row) + i));
     }
   }
 }
 
 template <int Rows>
 inline void one_token(float *logits, const uint8_t *rows, const float *hidden) {
-  bn_f32 sum[Rows];
-  BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_set(0.0f);
-  decode_rows<Rows>(rows, [&sum, hidden](int r, int column, bn_f32 values) {
-    sum[r] = bn_fma(values, bn_load(hidden + column), sum[r]);
+  bn_f32x16 sum[Rows];
+  BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_zero16();
+  decode_rows<Rows>(rows, [&sum, hidden](int r, int column, const bn_f32x16 &values) {
+    bn_fma16(sum[r], values, bn_load16(hidden + column));
   });
-  BN_UNROLL for (int r = 0; r < Rows; ++r) logits[r] = bn_reduce_add(sum[r]);
+  BN_UNROLL for (int r = 0; r < Rows; ++r) logits[r] = bn_total(sum[r]);
 }
 
 template <int Rows>
 inline void many_tokens(float *logits, const uint8_t *rows, const float *hidden, int32_t tokens, float *decoded) {
-  decode_rows<Rows>(rows, [decoded](int r, int column, bn_f32 values) {
-    bn_store(decoded + r * kCols + column, values);
+  decode_rows<Rows>(rows, [decoded](int r, int column, const bn_f32x16 &values) {
+    bn_store16(decoded + r * kCols + column, values);
   });
   for (int32_t t = 0; t < tokens; ++t) {
     const float *h = hidden + int64_t{t} * kCols;
-    bn_f32 sum[Rows];
-    BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_set(0.0f);
-    for (int i = 0; i < kCols; i += BN_LANES) {
-      const bn_f32 x = bn_load(h + i);
-      BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_fma(bn_load(decoded + r * kCols + i), x, sum[r]);
+    bn_f32x16 sum[Rows];
+    BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_zero16();
+    for (int i = 0; i < kCols; i += 16) {
+      const bn_f32x16 x = bn_load16(h + i);
+      BN_UNROLL for (int r = 0; r < Rows; ++r) bn_fma16(sum[r], bn_load16(decoded + r * kCols + i), x);
     }
-    BN_UNROLL for (int r = 0; r < Rows; ++r) logits[int64_t{t} * 512 + r] = bn_reduce_add(sum[r]);
+    BN_UNROLL for (int r = 0; r < Rows; ++r) logits[int64_t{t} * 512 + r] = bn_total(sum[r]);
   }
 }
 
