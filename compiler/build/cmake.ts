@@ -31,6 +31,7 @@ function cmake(args: readonly string[], signal: AbortSignal | undefined): Promis
     });
     child.on('close', (code, killedBy) => {
       if (code === 0) resolve();
+      else if (signal?.aborted) reject(signal.reason);
       else reject(new BitnetError(`cmake ${args[0]} failed (${killedBy ?? `exit code ${code}`})\n${excerpt(log)}`));
     });
   });
