@@ -18,14 +18,13 @@ export function nativeTarget(machine: Machine = probeMachine()): Target {
 }
 
 /**
- * Reads a list of targets as the command line gives it: `native`, `all`, or ids with commas.
+ * Reads a list of targets as the command line gives it: `all`, or ids with commas, `native` being the best one's.
  * Throws a BitnetError that lists the ids where one is not known.
  */
 export function parseTargets(text: string): Target[] {
-  if (text === 'native') return [nativeTarget()];
   if (text === 'all') return [...targets];
-  const ids = [...new Set(text.split(',').map((id) => id.trim()))];
-  return ids.map((id) => {
+  const ids = text.split(',').map((id) => (id.trim() === 'native' ? nativeTarget().id : id.trim()));
+  return [...new Set(ids)].map((id) => {
     const target = targets.find((candidate) => candidate.id === id);
     if (target) return target;
     throw new BitnetError(`there is no target '${id}'`, {

@@ -12,12 +12,11 @@ function excerpt(log: string): string {
   return (errors.length > 0 ? errors.slice(0, 5) : lines.slice(-8)).join('\n');
 }
 
-/** The caller's own flags would change a program without changing its key. */
-const ENVIRONMENT = { ...process.env, CXXFLAGS: '', LDFLAGS: '' };
-
-function cmake(args: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+function cmake(args: readonly string[], compiler: Compiler, signal: AbortSignal | undefined): Promise<void> {
+  // The caller's own flags would change a program without changing its key.
+  const env = { ...process.env, CXX: compiler.command, CXXFLAGS: '', LDFLAGS: '' };
   return new Promise((resolve, reject) => {
-    const child = spawn('cmake', args, { stdio: ['ignore', 'pipe', 'pipe'], env: ENVIRONMENT, signal });
+    const child = spawn('cmake', args, { stdio: ['ignore', 'pipe', 'pipe'], env, signal });
     let log = '';
     child.stdout.on('data', (chunk) => {
       log += chunk;
@@ -56,14 +55,13 @@ export interface CmakeBuild {
 export async function cmakeBuild({ source, build, target, compiler, goal, define, signal }: CmakeBuild): Promise<void> {
   const variables = {
     CMAKE_BUILD_TYPE: 'Release',
-    CMAKE_CXX_COMPILER: compiler.command,
     ...(compiler.cross ? { CMAKE_SYSTEM_NAME: 'Linux', CMAKE_SYSTEM_PROCESSOR: target.arch } : {}),
     ...define,
   };
   const defines = Object.entries(variables).map(([name, value]) => `-D${name}=${value}`);
-  await cmake(['-S', source, '-B', build, ...defines], signal);
+  await cmake(['-S', source, '-B', build, ...defines], compiler, signal);
   const goals = goal === undefined ? [] : ['--target', goal];
-  await cmake(['--build', build, ...goals, '--parallel', String(availableParallelism())], signal);
+  await cmake(['--build', build, ...goals, '--parallel', String(availableParallelism())], compiler, signal);
 }
 
 /** Builds the program in `folder` into `folder/model.so`, by way of `folder/build`. */

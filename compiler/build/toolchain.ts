@@ -8,6 +8,7 @@ const run = promisify(execFile);
 
 /** A C++ compiler that builds for a target. */
 export interface Compiler {
+  /** As CXX spells it: a program, and what always goes before its arguments (`ccache g++`). */
   readonly command: string;
   /** First line of its --version, for the manifest and the cache's key. */
   readonly version: string;
@@ -17,7 +18,8 @@ export interface Compiler {
 
 async function versionOf(command: string): Promise<string | undefined> {
   try {
-    const { stdout } = await run(command, ['--version']);
+    const [program, ...args] = command.trim().split(/\s+/);
+    const { stdout } = await run(program, [...args, '--version']);
     return stdout.split('\n', 1)[0];
   } catch {
     return undefined;
