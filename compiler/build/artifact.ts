@@ -245,7 +245,7 @@ export async function buildArtifact(
         await rm(stage, { recursive: true, force: true });
       }
     },
-    onWait,
+    { onWait, signal },
   );
 }
 

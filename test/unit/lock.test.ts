@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -42,7 +42,7 @@ test('several at once take turns, and hear that they wait once each', async () =
     await sleep(20);
     inside--;
   };
-  await Promise.all([1, 2, 3].map(() => withLock(file, work, () => waits++)));
+  await Promise.all([1, 2, 3].map(() => withLock(file, work, { onWait: () => waits++ })));
   assert.is(waits, 2);
   assert.equal(
     readdirSync(folder).filter((name) => name.startsWith(file)),
@@ -69,6 +69,27 @@ test('the lock of a process that was killed before it wrote its name is taken ov
   const longAgo = new Date(Date.now() - 60_000);
   utimesSync(file, longAgo, longAgo);
   assert.is(await withLock(file, async () => 'done'), 'done');
+});
+
+test('a lock that nobody has refreshed for long is taken over, whatever process has its number now', async () => {
+  const file = fresh();
+  writeFileSync(file, `${hostname()} ${process.pid}`);
+  const longAgo = new Date(Date.now() - 60_000);
+  utimesSync(file, longAgo, longAgo);
+  assert.is(await withLock(file, async () => 'done'), 'done');
+});
+
+test('waiting ends when it is aborted', async () => {
+  const file = fresh();
+  writeFileSync(file, `${hostname()} ${process.pid}`);
+  const stop = new AbortController();
+  const waiting = withLock(file, async () => 'done', { onWait: () => stop.abort(), signal: stop.signal });
+  await waiting.then(
+    () => assert.unreachable(),
+    (error) => assert.is(error.name, 'AbortError'),
+  );
+  assert.ok(existsSync(file));
+  rmSync(file);
 });
 
 test('the lock of a living process, and that of another host, are respected', async () => {
