@@ -1,4 +1,4 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, rm } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { probeMachine } from '../../artifact/machine.ts';
 import { BitnetError } from '../../errors.ts';
@@ -75,7 +75,7 @@ async function writeEmulated(io: Io, path: string, flags: LogitsFlags): Promise<
   return { rows, vocab, target: target! };
 }
 
-/** Writes the values one after the other. The file is not touched before there are any. */
+/** Writes the values one after the other. The file is not touched before there are any, and not left behind in part. */
 async function writeFloats(path: string, parts: AsyncIterable<Float32Array> | Iterable<Float32Array>): Promise<void> {
   let file: FileHandle | undefined;
   const fail = (cause: Error) => {
@@ -86,6 +86,9 @@ async function writeFloats(path: string, parts: AsyncIterable<Float32Array> | It
       file ??= await open(path, 'w').catch(fail);
       await file.writeFile(new Uint8Array(part.buffer, part.byteOffset, part.byteLength)).catch(fail);
     }
+  } catch (error) {
+    if ((await file?.stat())?.isFile()) await rm(path, { force: true });
+    throw error;
   } finally {
     await file?.close();
   }
