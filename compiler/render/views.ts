@@ -114,9 +114,12 @@ export function attentionView(plan: Plan, target: Target) {
   };
 }
 
+/** Independent sums, by width: enough to hide a dot product's latency, few enough to stay in registers. */
+const PROBE_SUMS: Readonly<Record<number, number>> = { 8: 2, 16: 24 };
+
 /** View of probe.cpp. */
 export function probeView(target: Target) {
-  return { target: target.id, sums: target.registers >= 32 ? 24 : 4, inner: 60 };
+  return { target: target.id, sums: PROBE_SUMS[target.lanes] ?? 4, inner: 60 };
 }
 
 /** View of kernels.h. */

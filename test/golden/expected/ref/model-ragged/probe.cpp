@@ -18,18 +18,21 @@ int64_t bn_probe_dot(int64_t rounds, int32_t *sink) {
   constexpr int kSums = 4; // independent, enough to hide the latency of one
   constexpr int kInner = 60; // dot products before a sum is widened
   alignas(64) uint8_t codes[128];
-  alignas(64) int8_t q[4 * (kInner + kSums)];
+  alignas(64) int8_t q[4 * kInner];
   for (int i = 0; i < 128; ++i) codes[i] = static_cast<uint8_t>(i % 3);
-  for (int i = 0; i < 4 * (kInner + kSums); ++i) q[i] = static_cast<int8_t>(i % 5 - 2);
+  for (int i = 0; i < 4 * kInner; ++i) q[i] = static_cast<int8_t>(i % 5 - 2);
 
   bn_i32x16 total = bn_i32x16_zero();
   const bn_u8x64 even = bn_load_panel(codes), odd = bn_load_panel(codes + 64);
   for (int64_t round = 0; round < rounds; ++round) {
     bn_dot_sum sum[kSums];
-    BN_UNROLL for (int i = 0; i < kSums; ++i) sum[i] = bn_dot_zero();
+    BN_UNROLL for (int i = 0; i < kSums; ++i) {
+      sum[i] = bn_dot_zero();
+      bn_dot_add(sum[i], even, bn_load_quad(q + 4 * i)); // each its own, or the compiler would compute one for all
+    }
     for (int inner = 0; inner < kInner; ++inner) {
+      const bn_quad x = bn_load_quad(q + 4 * inner);
       BN_UNROLL for (int i = 0; i < kSums; i += 2) {
-        const bn_quad x = bn_load_quad(q + 4 * (inner + i));
         bn_dot_add(sum[i], even, x);
         bn_dot_add(sum[i + 1], odd, x);
       }
