@@ -9,6 +9,7 @@ import { sha256 } from './compiler/build/fingerprint.ts';
 import { type Compiler, findCompiler } from './compiler/build/toolchain.ts';
 import { compile, type Progress, parseTargets, type Target } from './compiler/index.ts';
 import { BitnetError } from './errors.ts';
+import { isArtifact } from './index.ts';
 import { packageRoot } from './package-root.ts';
 import { type Artifact, type LogitsResult, readArtifact } from './runtime/src/index.ts';
 
@@ -64,11 +65,7 @@ async function openOrCompile(
   target: Target,
   options: Pick<EmulateOptions, 'out' | 'onProgress' | 'signal'>,
 ): Promise<Artifact> {
-  const compiled = await access(join(path, 'manifest.json')).then(
-    () => true,
-    () => false,
-  );
-  if (compiled) return readArtifact(path);
+  if (isArtifact(path)) return readArtifact(path);
   return readArtifact((await compile(path, { ...options, target: target.id })).artifact);
 }
 

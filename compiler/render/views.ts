@@ -10,17 +10,14 @@ import { type Choice, distinctKernels } from '../passes/select-kernels.ts';
 /** Queries whose running sums share the registers while keys and values stream by. */
 const QUERIES = 8;
 
-/** A float constant as C++ spells it. */
-function cppFloat(value: number): string {
-  const text = String(value);
-  return /[.e]/.test(text) ? `${text}f` : `${text}.0f`;
-}
-
 /** A double constant as C++ spells it, exact. */
 function cppDouble(value: number): string {
   const text = String(value);
   return /[.e]/.test(text) ? text : `${text}.0`;
 }
+
+/** A float constant as C++ spells it. */
+const cppFloat = (value: number): string => `${cppDouble(value)}f`;
 
 function find(tensors: readonly PackedTensor[], name: string): PackedTensor {
   const found = tensors.find((tensor) => tensor.name === name);
