@@ -1,9 +1,8 @@
-import { toFloat16 } from '../../compiler/import/encodings/index.ts';
-import type { Encoding } from '../../compiler/ir/model.ts';
+import { type FloatEncodingName, toFloat16 } from '../../compiler/import/encodings/index.ts';
 import { Random } from './random.ts';
 
-/** Fills `bytes`, whole blocks at an address that is a multiple of four. Only ternary encodings heed the scale. */
-export type Fill = (random: Random, bytes: Uint8Array, scale: number) => void;
+/** Fills `bytes`, whole blocks at an address that is a multiple of four. */
+export type Fill = (random: Random, bytes: Uint8Array) => void;
 
 const TABLE = 65536;
 
@@ -15,11 +14,8 @@ const NIBBLE_DEVIATION = 4.6;
 const SIX_BIT_DEVIATION = 18.5;
 const BYTE_DEVIATION = 32;
 
-/**
- * How to fill tensors of each encoding. Ternary tensors get the same scale in every block (I2_S has its own in the
- * tensor's tail: see `i2sTail`); all others get numbers around zero with the deviation of an embedding table.
- */
-export const FILL: Readonly<Record<Encoding, Fill>> = {
+/** How to fill tensors of each float encoding: numbers around zero with the deviation of an embedding table. */
+export const FILL: Readonly<Record<FloatEncodingName, Fill>> = {
   f32: normals(),
   f16: halves((random) => toFloat16(random.normal() * DEVIATION)),
   bf16: halves((random) => float32Bits(random.normal() * DEVIATION) >>> 16),
@@ -29,39 +25,15 @@ export const FILL: Readonly<Record<Encoding, Fill>> = {
     for (let i = at + 192; i < at + 208; i++) bytes[i] = 24 + (bytes[i]! & 15);
     setHalf(bytes, at + 208, DEVIATION / (SIX_BIT_DEVIATION * 31.5));
   }),
-  i2_s: pairs(twoBitCodes),
-  tq2_0: blocks(66, pairs(twoBitCodes), (bytes, at, _, scale) => setHalf(bytes, at + 64, scale)),
-  tq1_0: blocks(54, pairs(fiveTrits), (bytes, at, random, scale) => {
-    for (let i = at + 48; i < at + 52; i++) bytes[i] = fixedPoint(random.integer(81) * 3);
-    setHalf(bytes, at + 52, scale);
-  }),
 };
 
-/** What follows the blocks of an I2_S tensor: its scale, padded. */
-export function i2sTail(scale: number): Uint8Array {
-  const tail = new Uint8Array(32);
-  new DataView(tail.buffer).setFloat32(0, scale, true);
-  return tail;
-}
+/** Fills with ternary codes 0, 1, 2, each as often as the others. */
+export const fillCodes: Fill = pairs((random) => random.integer(3));
 
 function setHalf(bytes: Uint8Array, at: number, value: number): void {
   const half = toFloat16(value);
   bytes[at] = half & 0xff;
   bytes[at + 1] = half >> 8;
-}
-
-/** One of the 81 bytes of four two-bit codes below 3. */
-function twoBitCodes(random: Random): number {
-  return random.integer(3) | (random.integer(3) << 2) | (random.integer(3) << 4) | (random.integer(3) << 6);
-}
-
-/** One of the 243 bytes of five trits, as a fixed-point fraction of 256. */
-function fiveTrits(random: Random): number {
-  return fixedPoint(random.integer(243));
-}
-
-function fixedPoint(trits: number): number {
-  return Math.ceil((trits * 256) / 243);
 }
 
 function normalByte(random: Random): number {
@@ -104,13 +76,9 @@ function makeTable<T>(entry: (random: Random) => number, array: { from(source: I
 }
 
 /** Fills all, and then finishes each block. */
-function blocks(
-  blockBytes: number,
-  fill: Fill,
-  finish: (bytes: Uint8Array, at: number, random: Random, scale: number) => void,
-): Fill {
-  return (random, bytes, scale) => {
-    fill(random, bytes, scale);
-    for (let at = 0; at < bytes.length; at += blockBytes) finish(bytes, at, random, scale);
+function blocks(blockBytes: number, fill: Fill, finish: (bytes: Uint8Array, at: number) => void): Fill {
+  return (random, bytes) => {
+    fill(random, bytes);
+    for (let at = 0; at < bytes.length; at += blockBytes) finish(bytes, at);
   };
 }

@@ -1,15 +1,18 @@
 import { type TensorSource, writeGguf } from '../../compiler/export/gguf.ts';
 import {
   encodedBytes,
+  encodeTernary,
   FLOAT16,
   type FloatEncodingName,
+  isTernary,
   type TernaryEncodingName,
   toFloat16,
 } from '../../compiler/import/encodings/index.ts';
 import type { MetadataValue, ScalarType } from '../../compiler/import/gguf/reader.ts';
 import type { Encoding } from '../../compiler/ir/model.ts';
+import { architectureOf } from '../../compiler/models/index.ts';
 import { BitnetError } from '../../errors.ts';
-import { FILL, type Fill, i2sTail } from './fill.ts';
+import { FILL, type Fill, fillCodes } from './fill.ts';
 import { Random } from './random.ts';
 import type { Shape } from './shapes.ts';
 import { makeVocabulary } from './vocabulary.ts';
@@ -41,7 +44,7 @@ export async function synthesize(shape: Shape, path: string, options: SynthesisO
   if (vocab < MIN_VOCAB) throw new BitnetError(`a vocabulary of ${vocab} is less than ${MIN_VOCAB}`);
   const model: Shape = { ...shape, layers, vocab };
   const tensors = listTensors(model, headEncoding, ternary);
-  const total = tensors.reduce((sum, tensor) => sum + encodedBytes(tensor.encoding, valuesOf(tensor)), 0);
+  const total = tensors.reduce((sum, tensor) => sum + encodedBytes(tensor.encoding, tensor.shape), 0);
   let written = 0;
   const onChunk = (bytes: number) => {
     written += bytes;
@@ -63,27 +66,31 @@ function listTensors(shape: Shape, head: FloatEncodingName, ternary: TernaryEnco
   const norm = (name: string, size: number): Tensor => ({ name, shape: [size], encoding: 'f32', role: 'norm' });
   const matrix = (name: string, rows: number, columns: number, role: 'linear' | 'embedding'): Tensor => {
     const encoding = role === 'linear' ? ternary : head;
-    // All encodings but I2_S begin their blocks anew in each row.
-    if (encoding !== 'i2_s') encodedBytes(encoding, columns);
     return { name, shape: [rows, columns], encoding, role };
   };
-  const subNorms = shape.architecture !== 'llama';
+  const { subNorms, headNorms, postNorms, inputNorms } = architectureOf(shape.architecture);
   const layer = (index: number): Tensor[] => {
     const block = `blk.${index}`;
-    const linear = (name: string, rows: number, columns: number) =>
-      matrix(`${block}.${name}.weight`, rows, columns, 'linear');
+    const linear = (name: string, rows: number, columns: number) => [
+      matrix(`${block}.${name}.weight`, rows, columns, 'linear'),
+      ...(inputNorms ? [norm(`${block}.${name}_norm_in.weight`, columns)] : []),
+    ];
     return [
       norm(`${block}.attn_norm.weight`, embedding),
-      linear('attn_q', heads * headDim, embedding),
-      linear('attn_k', kvHeads * headDim, embedding),
-      linear('attn_v', kvHeads * headDim, embedding),
+      ...linear('attn_q', heads * headDim, embedding),
+      ...linear('attn_k', kvHeads * headDim, embedding),
+      ...linear('attn_v', kvHeads * headDim, embedding),
       ...(subNorms ? [norm(`${block}.attn_sub_norm.weight`, heads * headDim)] : []),
-      linear('attn_output', embedding, heads * headDim),
+      ...linear('attn_output', embedding, heads * headDim),
       norm(`${block}.ffn_norm.weight`, embedding),
-      linear('ffn_gate', ffn, embedding),
-      linear('ffn_up', ffn, embedding),
+      ...linear('ffn_gate', ffn, embedding),
+      ...linear('ffn_up', ffn, embedding),
       ...(subNorms ? [norm(`${block}.ffn_sub_norm.weight`, ffn)] : []),
-      linear('ffn_down', embedding, ffn),
+      ...linear('ffn_down', embedding, ffn),
+      ...(headNorms ? ['attn_q_norm', 'attn_k_norm'].map((name) => norm(`${block}.${name}.weight`, headDim)) : []),
+      ...(postNorms
+        ? ['post_attention_norm', 'post_ffw_norm'].map((name) => norm(`${block}.${name}.weight`, embedding))
+        : []),
     ];
   };
   return [
@@ -103,25 +110,32 @@ function makeSource(tensor: Tensor, random: Random, onChunk: (bytes: number) => 
     shape,
     encoding,
     *data() {
-      const fill = tensor.role === 'norm' ? fillNorm : FILL[encoding];
-      const tail = encoding === 'i2_s' ? i2sTail(scale) : new Uint8Array(0);
-      const values = valuesOf(tensor);
-      const bytesOf = (count: number) => encodedBytes(encoding, count) - tail.length;
-      const chunk = new Uint8Array(bytesOf(Math.min(values, CHUNK_VALUES)));
-      for (let done = 0; done < values; done += CHUNK_VALUES) {
-        const part = chunk.subarray(0, bytesOf(Math.min(values - done, CHUNK_VALUES)));
-        fill(random, part, scale);
-        yield part;
-        onChunk(part.length);
+      for (const chunk of isTernary(encoding)
+        ? [randomTernary(encoding, shape, scale, random)]
+        : chunks(tensor, random)) {
+        yield chunk;
+        onChunk(chunk.length);
       }
-      yield tail;
-      onChunk(tail.length);
     },
   };
 }
 
-function valuesOf({ shape }: Tensor): number {
-  return shape.reduce((count, size) => count * size, 1);
+function randomTernary(encoding: TernaryEncodingName, shape: readonly number[], scale: number, random: Random) {
+  const codes = new Uint8Array(shape.reduce((count, size) => count * size, 1));
+  fillCodes(random, codes);
+  return encodeTernary(encoding, codes, scale, shape);
+}
+
+function* chunks({ shape, encoding, role }: Tensor, random: Random): Generator<Uint8Array> {
+  const fill = role === 'norm' ? fillNorm : FILL[encoding as FloatEncodingName];
+  const bytes = encodedBytes(encoding, shape);
+  const chunkBytes = encodedBytes(encoding, [CHUNK_VALUES]);
+  const chunk = new Uint8Array(Math.min(bytes, chunkBytes));
+  for (let done = 0; done < bytes; done += chunkBytes) {
+    const part = chunk.subarray(0, Math.min(bytes - done, chunkBytes));
+    fill(random, part);
+    yield part;
+  }
 }
 
 const fillNorm: Fill = (random, bytes) => {

@@ -1,10 +1,11 @@
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { BitnetError } from '../../errors.ts';
 import { encodedBytes } from '../import/encodings/index.ts';
 import { MAGIC } from '../import/gguf/reader.ts';
 import { ENCODING_NUMBERS } from '../import/gguf/types.ts';
 import { type MetadataValue, type Scalar, type ScalarType, VALUE_TYPES } from '../import/gguf/values.ts';
-import type { Encoding } from '../ir/model.ts';
+import type { Encoding, TableTile } from '../ir/model.ts';
+import { writeAll, writeWhole } from './whole-file.ts';
 
 /** A tensor to write: its description, and its data in chunks of any size, `encodedBytes` bytes in all. */
 export interface TensorSource {
@@ -12,11 +13,15 @@ export interface TensorSource {
   /** Outermost first: a matrix is [rows, columns]. */
   readonly shape: readonly number[];
   readonly encoding: Encoding;
+  /** Of TL1 and TL2. */
+  readonly tile?: TableTile;
   data(): Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 }
 
 const ALIGNMENT = 32;
 const VERSION = 3;
+/** Parts of the header that are written at once. */
+const PIECE_PARTS = 8192;
 
 /**
  * Writes a little-endian GGUF file of version 3, one chunk of tensor data after the other. The file appears under its
@@ -28,53 +33,55 @@ export async function writeGguf(
   metadata: ReadonlyMap<string, MetadataValue>,
   tensors: readonly TensorSource[],
 ): Promise<void> {
-  const temporary = `${path}.${process.pid}.partial`;
-  try {
-    const handle = await open(temporary, 'w');
-    try {
-      await write(handle, header(metadata, tensors));
-      for (const tensor of tensors) await writeTensor(handle, tensor);
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    if (error instanceof Error && 'code' in error) {
-      throw new BitnetError(`cannot write ${path}: ${error.message}`, { cause: error });
-    }
-    throw error;
-  }
+  await writeWhole(path, async (handle) => {
+    await writeHeader(handle, metadata, tensors);
+    for (const tensor of tensors) await writeTensor(handle, tensor);
+  });
 }
 
 async function writeTensor(handle: FileHandle, tensor: TensorSource): Promise<void> {
   let written = 0;
   for await (const chunk of tensor.data()) {
-    await write(handle, chunk);
+    await writeAll(handle, chunk);
     written += chunk.length;
   }
   const bytes = bytesOf(tensor);
   if (written !== bytes) {
     throw new BitnetError(`the tensor ${tensor.name} has ${written} bytes of data instead of ${bytes}`);
   }
-  await write(handle, padding(written));
+  await writeAll(handle, padding(written));
 }
 
-function bytesOf({ shape, encoding }: TensorSource): number {
-  return encodedBytes(
-    encoding,
-    shape.reduce((count, size) => count * size, 1),
-  );
+/** A type's number, of those that GGUF has. */
+function typeOf({ name, encoding }: TensorSource): number {
+  const number = ENCODING_NUMBERS[encoding];
+  if (number !== undefined) return number;
+  throw new BitnetError(`the tensor ${name} cannot be stored as ${encoding} in a GGUF file`);
 }
 
-async function write(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+function bytesOf({ shape, encoding, tile }: TensorSource): number {
+  return encodedBytes(encoding, shape, tile);
+}
+
+/** Writes the header in pieces: a vocabulary is half a million small parts. */
+async function writeHeader(
+  handle: FileHandle,
+  metadata: ReadonlyMap<string, MetadataValue>,
+  tensors: readonly TensorSource[],
+): Promise<void> {
   let written = 0;
-  while (written < bytes.length) written += (await handle.write(bytes, written)).bytesWritten;
-}
-
-function header(metadata: ReadonlyMap<string, MetadataValue>, tensors: readonly TensorSource[]): Uint8Array {
-  const joined = Buffer.concat([...headerParts(metadata, tensors)]);
-  return Buffer.concat([joined, padding(joined.length)]);
+  let parts: Uint8Array[] = [];
+  const flush = async () => {
+    const piece = Buffer.concat(parts);
+    await writeAll(handle, piece);
+    written += piece.length;
+    parts = [];
+  };
+  for (const part of headerParts(metadata, tensors)) {
+    if (parts.push(part) === PIECE_PARTS) await flush();
+  }
+  await flush();
+  await writeAll(handle, padding(written));
 }
 
 function* headerParts(
@@ -95,7 +102,7 @@ function* headerParts(
     yield scalar('string', tensor.name);
     yield scalar('uint32', tensor.shape.length);
     for (const size of tensor.shape.toReversed()) yield scalar('uint64', size);
-    yield scalar('uint32', ENCODING_NUMBERS[tensor.encoding]);
+    yield scalar('uint32', typeOf(tensor));
     yield scalar('uint64', offset);
     const bytes = bytesOf(tensor);
     offset += bytes + padding(bytes).length;

@@ -119,10 +119,16 @@ bad('refuses counts, lengths and offsets that the file cannot hold', async () =>
     [tensor([33]), /132 bytes of data at \d+ go past the file's end/],
     [tensor([32], 0, 4), /not aligned to 32/],
     [tensor([32], 0, 32), /go past the file's end/],
-    [tensor([32], 0, 2n ** 64n - 32n), /beyond the end/],
+    [tensor([32], 0, 2n ** 64n - 32n), /past the file's end/],
     [tensor([32], 134, 160), /past the file's end/],
-    [tensor([48], 8), /48 values do not fill whole Q8_0 blocks of 32/],
-    [tensor([64, 5], 36), /320 values do not fill whole I2_S blocks of 128/],
+    [tensor([48], 8), /48 values do not fill whole q8_0 blocks of 32/],
+    [tensor([2n ** 20n, 2n ** 30n], 38), /\d{15} bytes of data at \d+ go past the file's end/],
+    [tensor([2n ** 20n, 2n ** 30n], 39), /\d{15} bytes of data at \d+ go past the file's end/],
+    [tensor([2n ** 20n, 2n ** 30n], 42), /go past the file's end/],
+    [tensor([2n ** 30n, 2n ** 20n], 134), /go past the file's end/],
+    [tensor([64, 3], 335), /3 rows do not fill whole iq2_bn_r4 blocks of 4/],
+    [tensor([96, 2], 135), /96 values do not fill whole iq2_bn blocks of 64/],
+    [tensor([64, 5], 36), /320 values do not fill whole i2_s blocks of 128/],
   ];
   for (const [bytes, message] of cases) assert.match((await refusal(bytes)).message, message);
 });

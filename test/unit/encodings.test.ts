@@ -28,7 +28,7 @@ function sequence(seed: number): (below: number) => number {
 }
 
 /** A ternary tensor packed weight by weight, as the formats' descriptions have it. */
-const PACK: Record<TernaryEncodingName, (codes: number[], half: number) => Uint8Array> = {
+const PACK: Record<'i2_s' | 'tq2_0' | 'tq1_0', (codes: number[], half: number) => Uint8Array> = {
   i2_s(codes, half) {
     const bytes = new Uint8Array(codes.length / 4 + 32);
     for (const [i, code] of codes.entries()) {
@@ -78,8 +78,10 @@ const PACK: Record<TernaryEncodingName, (codes: number[], half: number) => Uint8
     return bytes;
   },
 };
-const TERNARY = Object.keys(PACK) as TernaryEncodingName[];
+const TERNARY = ['i2_s', 'tq2_0', 'tq1_0'] as const;
 const QUARTER = 0x3400;
+const SHAPE = [3, 256];
+const LITTLE = { byteOrder: 'little' } as const;
 
 for (const encoding of TERNARY) {
   const random = sequence(7);
@@ -87,8 +89,8 @@ for (const encoding of TERNARY) {
   const packed = PACK[encoding](codes, QUARTER);
 
   encodings(`${encoding}: decodes what was packed`, () => {
-    assert.is(encodedBytes(encoding, codes.length), packed.length);
-    const result = decodeTernary(encoding, packed, codes.length, 'little');
+    assert.is(encodedBytes(encoding, SHAPE), packed.length);
+    const result = decodeTernary(encoding, packed, SHAPE, LITTLE);
     assert.equal([...result.codes], codes);
     assert.is(result.scale, 0.25);
   });
@@ -98,7 +100,7 @@ for (const encoding of TERNARY) {
     for (const shift of [1, 2, 3]) {
       const moved = new Uint8Array(packed.length + shift + 5);
       moved.set(packed, shift);
-      const result = decodeTernary(encoding, moved.subarray(shift), codes.length, 'little', into);
+      const result = decodeTernary(encoding, moved.subarray(shift), SHAPE, LITTLE, into);
       assert.equal([...result.codes], codes);
       assert.is(result.codes.buffer, into.buffer);
       assert.ok(into.subarray(768).every((byte) => byte === 9));
@@ -111,7 +113,7 @@ for (const encoding of TERNARY) {
     const block = encoding === 'tq1_0' ? 54 : 66;
     if (encoding !== 'i2_s')
       for (let end = block; end <= big.length; end += block) big.subarray(end - 2, end).reverse();
-    const result = decodeTernary(encoding, big, codes.length, 'big');
+    const result = decodeTernary(encoding, big, SHAPE, { byteOrder: 'big' });
     assert.equal([...result.codes], codes);
     assert.is(result.scale, 0.25);
   });
@@ -119,13 +121,13 @@ for (const encoding of TERNARY) {
   encodings(`${encoding}: refuses scales that cannot be`, () => {
     for (const half of [0xb400, 0x7c00, 0x7e00]) {
       const bytes = PACK[encoding](codes, half);
-      assert.throws(() => decodeTernary(encoding, bytes, codes.length, 'little'), refused(/weight scale at byte/));
+      assert.throws(() => decodeTernary(encoding, bytes, SHAPE, LITTLE), refused(/weight scale at byte/));
     }
   });
 
   encodings(`${encoding}: refuses sizes that do not fit`, () => {
-    assert.throws(() => decodeTernary(encoding, packed, 800, 'little'), refused(/do not fill whole/));
-    assert.throws(() => decodeTernary(encoding, packed.subarray(1), 768, 'little'), refused(/but there are/));
+    assert.throws(() => decodeTernary(encoding, packed, [1, 800], LITTLE), refused(/do not fill whole/));
+    assert.throws(() => decodeTernary(encoding, packed.subarray(1), SHAPE, LITTLE), refused(/but there are/));
   });
 }
 
@@ -135,7 +137,7 @@ for (const encoding of ['i2_s', 'tq2_0'] as const) {
       const codes = new Array(768).fill(1);
       codes[position] = 3;
       const bytes = PACK[encoding](codes, QUARTER);
-      assert.throws(() => decodeTernary(encoding, bytes, 768, 'little'), refused(new RegExp(`weight ${position} `)));
+      assert.throws(() => decodeTernary(encoding, bytes, SHAPE, LITTLE), refused(new RegExp(`weight ${position} `)));
     }
   });
 }
@@ -145,7 +147,7 @@ for (const encoding of ['tq1_0', 'tq2_0'] as const) {
   encodings(`${encoding}: a block of scale zero is all zeros`, () => {
     const bytes = PACK[encoding](new Array(768).fill(2), QUARTER);
     new DataView(bytes.buffer).setUint16(blockBytes - 2, 0, true);
-    const { codes, scale } = decodeTernary(encoding, bytes, 768, 'little');
+    const { codes, scale } = decodeTernary(encoding, bytes, SHAPE, LITTLE);
     assert.is(scale, 0.25);
     assert.ok(codes.every((code, i) => code === (i < 256 ? 1 : 2)));
   });
@@ -153,7 +155,7 @@ for (const encoding of ['tq1_0', 'tq2_0'] as const) {
   encodings(`${encoding}: refuses blocks of different scales`, () => {
     const bytes = PACK[encoding](new Array(768).fill(2), QUARTER);
     new DataView(bytes.buffer).setUint16(3 * blockBytes - 2, QUARTER + 1, true);
-    assert.throws(() => decodeTernary(encoding, bytes, 768, 'little'), refused(/block 2 of the tensor has the scale/));
+    assert.throws(() => decodeTernary(encoding, bytes, SHAPE, LITTLE), refused(/block 2 of the tensor has the scale/));
   });
 }
 
@@ -223,7 +225,7 @@ for (const name of Object.keys(FLOAT) as FloatEncodingName[]) {
   const expected = Float32Array.from({ length: blockValues * 5 }, (_, i) => VALUE[name](new DataView(bytes.buffer), i));
 
   encodings(`${name}: decodes, at any address`, () => {
-    assert.is(encodedBytes(name, blockValues * 5), bytes.length);
+    assert.is(encodedBytes(name, [5, blockValues]), bytes.length);
     for (const shift of [0, 1, 2]) {
       const moved = new Uint8Array(bytes.length + shift);
       moved.set(bytes, shift);
@@ -264,15 +266,15 @@ function weightedSum(values: Uint8Array | Float32Array): number {
 for (const [name, golden] of Object.entries(GOLDEN)) {
   encodings(`decodes the golden model ${name}`, async () => {
     const model = await importModel(join(packageRoot(), 'test/fixtures', `${name}.gguf`));
-    const file = readFileSync(model.source.file);
+    const file = readFileSync(model.source.path);
     const load = (tensorName: string) => {
       const tensor = model.tensors.find((candidate) => candidate.name === tensorName)!;
       const count = tensor.shape.reduce((product, size) => product * size, 1);
-      return { encoding: tensor.encoding, count, data: file.subarray(tensor.offset, tensor.offset + tensor.bytes) };
+      return { ...tensor, count, data: file.subarray(tensor.offset, tensor.offset + tensor.bytes) };
     };
     const down = load('blk.1.ffn_down.weight');
     assert.ok(isTernary(down.encoding));
-    const { codes, scale } = decodeTernary(down.encoding as TernaryEncodingName, down.data, down.count, 'little');
+    const { codes, scale } = decodeTernary(down.encoding as TernaryEncodingName, down.data, down.shape, LITTLE);
     assert.equal([weightedSum(codes), scale], [golden.codes, golden.scale]);
 
     const embedding = load('token_embd.weight');

@@ -17,12 +17,19 @@ export const FLOAT16: Float32Array = Float32Array.from({ length: 65536 }, (_, ha
 /** The bits of the float16 nearest to `value`, ties to even; beyond 65,504 it is an infinity. */
 export function toFloat16(value: number): number {
   value32[0] = value;
-  const bits = bits32[0]!;
+  return narrow(bits32[0]!);
+}
+
+/** The same for the bits of a float32. */
+export function narrow(bits: number): number {
   const sign = (bits >>> 16) & 0x8000;
   const magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return sign | 0x7e00;
   if (magnitude >= 0x477ff000) return sign | 0x7c00;
-  if (magnitude < 0x38800000) return sign | roundHalfEven(Math.abs(value32[0]!) * 2 ** 24);
+  if (magnitude < 0x38800000) {
+    bits32[0] = magnitude;
+    return sign | roundHalfEven(value32[0]! * 2 ** 24);
+  }
   // Rebias the exponent from 127 to 15 and drop 13 bits of fraction; a carry out of the fraction is the next exponent.
   return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
 }

@@ -1,47 +1,80 @@
 import { BitnetError } from '../../../errors.ts';
-import { type Encoding, TERNARY } from '../../ir/model.ts';
-import type { FloatEncoding } from './float.ts';
-import { i2_s } from './i2_s.ts';
+import type { Encoding, FloatEncodingName, TableTile, TernaryEncodingName } from '../../ir/model.ts';
+import { type FloatEncoding, words32 } from './float.ts';
+import { hf_u8 } from './hf_u8.ts';
+import { i2_s, i2_s_r4, i2_s64 } from './i2_s.ts';
+import { iq1_bn, iq2_bn, iq2_bn_r4 } from './iq_bn.ts';
 import { bf16, f16, f32 } from './plain.ts';
 import { q4_0 } from './q4_0.ts';
 import { q6_k } from './q6_k.ts';
 import { q8_0 } from './q8_0.ts';
+import { checkedScale, wholeBlocks } from './scale.ts';
 import type { Ternary, TernaryEncoding } from './ternary.ts';
+import { tl1, tl2 } from './tl.ts';
 import { tq1_0 } from './tq1_0.ts';
 import { tq2_0 } from './tq2_0.ts';
 
+export type { FloatEncodingName, TernaryEncodingName } from '../../ir/model.ts';
 export type { FloatEncoding } from './float.ts';
 export { FLOAT16, toFloat16 } from './float16.ts';
+export { AbsmeanQuantiser, quantiseTernary } from './quantise.ts';
 export type { Ternary } from './ternary.ts';
-
-export type TernaryEncodingName = 'i2_s' | 'tq1_0' | 'tq2_0';
-export type FloatEncodingName = Exclude<Encoding, TernaryEncodingName>;
 
 /** The encodings of real numbers. Decoding wants a little-endian machine, as every platform of Node's but s390x is. */
 export const FLOAT: Readonly<Record<FloatEncodingName, FloatEncoding>> = { f32, f16, bf16, q8_0, q6_k, q4_0 };
 
-const TERNARY_ENCODINGS: Readonly<Record<TernaryEncodingName, TernaryEncoding>> = { i2_s, tq1_0, tq2_0 };
+const TERNARY: Readonly<Record<TernaryEncodingName, TernaryEncoding>> = {
+  i2_s,
+  i2_s64,
+  i2_s_r4,
+  tq1_0,
+  tq2_0,
+  tl1,
+  tl2,
+  iq1_bn,
+  iq2_bn,
+  iq2_bn_r4,
+  hf_u8,
+};
 
 /** Whether tensors of this encoding hold ternary weights. */
 export function isTernary(encoding: Encoding): encoding is TernaryEncodingName {
-  return TERNARY.has(encoding);
+  return !(encoding in FLOAT);
+}
+
+/** A tensor as a matrix: what is before the last dimension are rows. */
+function matrix(shape: readonly number[]): { rows: number; cols: number; count: number } {
+  const cols = shape.at(-1) ?? 1;
+  const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1);
+  const count = rows * cols;
+  if (Number.isSafeInteger(count) && shape.every((size) => Number.isInteger(size) && size > 0))
+    return { rows, cols, count };
+  throw new BitnetError(`the shape ${shape.join(' × ')} cannot be`);
 }
 
 /**
- * The bytes that `count` values take, padding between tensors not included.
- * Throws BitnetError if they do not fill whole blocks.
+ * The bytes that a tensor of that shape (outermost dimension first) takes, padding between tensors not included.
+ * `tile` is that of TL1 and TL2. Throws BitnetError if the shape does not fit the encoding or its tile.
  */
-export function encodedBytes(encoding: Encoding, count: number): number {
-  const ternary = isTernary(encoding) ? TERNARY_ENCODINGS[encoding] : undefined;
-  const { blockValues, blockBytes } = ternary ?? FLOAT[encoding as FloatEncodingName];
-  if (!Number.isSafeInteger(count) || count < 0 || count % blockValues !== 0) {
-    throw new BitnetError(`${count} values do not fill whole ${encoding} blocks of ${blockValues}`);
-  }
-  return (count / blockValues) * blockBytes + (ternary?.tailBytes ?? 0);
+export function encodedBytes(encoding: Encoding, shape: readonly number[], tile?: TableTile): number {
+  const { rows, cols } = matrix(shape);
+  if (isTernary(encoding)) return TERNARY[encoding].bytes(rows, cols, tile);
+  const { blockValues, blockBytes } = FLOAT[encoding];
+  wholeBlocks(encoding, cols, blockValues);
+  return rows * (cols / blockValues) * blockBytes;
+}
+
+/** What decoding needs besides the bytes: the order of their scales', and what those of some encodings do not tell. */
+export interface TernaryOptions {
+  readonly byteOrder: 'little' | 'big';
+  /** Of `hf_u8`, whose bytes hold none. */
+  readonly scale?: number | undefined;
+  /** Of TL1 and TL2. */
+  readonly tile?: TableTile | undefined;
 }
 
 /**
- * Takes a ternary tensor of `count` weights apart: codes 0, 1, 2 for the weights -1, 0, 1, and their common scale.
+ * Takes a ternary tensor of that shape apart: codes 0, 1, 2 for the weights -1, 0, 1, and their common scale.
  * `bytes` starts with the tensor and may start at any address. The codes go to the start of `into` if it is given: to
  * decode many tensors into one array saves most of the time, which goes into fresh memory.
  * Throws BitnetError, without the tensor's name, if the codes or scales are not those of a ternary model with one
@@ -50,14 +83,45 @@ export function encodedBytes(encoding: Encoding, count: number): number {
 export function decodeTernary(
   encoding: TernaryEncodingName,
   bytes: Uint8Array,
-  count: number,
-  byteOrder: 'little' | 'big',
-  into: Uint8Array<ArrayBuffer> = new Uint8Array(count),
+  shape: readonly number[],
+  options: TernaryOptions,
+  into?: Uint8Array<ArrayBuffer>,
 ): Ternary {
-  const needed = encodedBytes(encoding, count);
+  const { rows, cols, count } = matrix(shape);
+  const needed = TERNARY[encoding].bytes(rows, cols, options.tile);
   if (bytes.length < needed) {
     throw new BitnetError(`${count} ${encoding} weights take ${needed} bytes, but there are ${bytes.length}`);
   }
-  const codes = new Uint8Array(into.buffer, into.byteOffset, count);
-  return { codes, scale: TERNARY_ENCODINGS[encoding].decode(bytes, codes, byteOrder) };
+  const codes = into ? new Uint8Array(into.buffer, into.byteOffset, count) : new Uint8Array(count);
+  return { codes, scale: TERNARY[encoding].decode(bytes, codes, { rows, cols, ...options }) };
+}
+
+/**
+ * The inverse of `decodeTernary`, little-endian: the bytes that `count` codes and their scale take in a file.
+ * Throws BitnetError, without the tensor's name, where the encoding cannot hold that shape or exactly that scale.
+ */
+export function encodeTernary(
+  encoding: TernaryEncodingName,
+  codes: Uint8Array,
+  scale: number,
+  shape: readonly number[],
+  tile?: TableTile,
+): Uint8Array<ArrayBuffer> {
+  const { rows, cols, count } = matrix(shape);
+  if (codes.length !== count) throw new BitnetError(`${codes.length} codes are not ${shape.join(' × ')}`);
+  requireTernary(codes);
+  const bytes = new Uint8Array(TERNARY[encoding].bytes(rows, cols, tile));
+  TERNARY[encoding].encode(codes, checkedScale(scale), { rows, cols, byteOrder: 'little', tile }, bytes);
+  return bytes;
+}
+
+/** Refuses codes beyond 2. Four at a time: one by one would take longer than most encoders do. */
+function requireTernary(codes: Uint8Array): void {
+  const fours = words32(codes);
+  let other = 0;
+  for (let i = 0; i < fours.length; i++)
+    other |= (fours[i]! & 0xfcfcfcfc) | (fours[i]! & (fours[i]! >>> 1) & 0x01010101);
+  if (other === 0 && codes.subarray(4 * fours.length).every((code) => code <= 2)) return;
+  const bad = codes.findIndex((code) => code > 2);
+  throw new BitnetError(`weight ${bad} has the code ${codes[bad]}, which is not ternary`);
 }

@@ -40,6 +40,12 @@ export class Keys {
     throw this.fault(key, `is ${show(value)}, not a number greater than zero`);
   }
 
+  number(key: string): number {
+    const value = this.#scalar(key) ?? this.#missing(key);
+    if (typeof value === 'number') return value;
+    throw this.fault(key, `is ${show(value)}, not a number`);
+  }
+
   text(key: string, otherwise?: string): string {
     const value = this.#scalar(key) ?? otherwise ?? this.#missing(key);
     if (typeof value === 'string') return value;
@@ -50,6 +56,15 @@ export class Keys {
     const value = this.#scalar(key) ?? otherwise;
     if (typeof value === 'boolean') return value;
     throw this.fault(key, `is ${show(value)}, neither true nor false`);
+  }
+
+  /** Whether a key is there and holds a list. */
+  isList(key: string): boolean {
+    return this.#gguf.metadata.get(key)?.type === 'array';
+  }
+
+  booleans(key: string): readonly boolean[] {
+    return this.#array(key, ['bool']) as readonly boolean[];
   }
 
   texts(key: string): readonly string[] {

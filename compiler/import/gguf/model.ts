@@ -1,14 +1,14 @@
 import { basename, extname, resolve } from 'node:path';
 import { BitnetError } from '../../../errors.ts';
-import type { Encoding, Hyper, ModelIR, TensorIR } from '../../ir/model.ts';
-import { architectureOf } from '../../models/index.ts';
+import type { Hyper, ModelIR } from '../../ir/model.ts';
+import { type Architecture, architectureOf } from '../../models/index.ts';
+import type { ImportOptions } from '../options.ts';
+import { importAttention, importPooling } from './attention.ts';
 import { Keys } from './keys.ts';
-import { type Gguf, type GgufTensor, readGguf } from './reader.ts';
-import { importRopeScaling, ROPE_FACTORS } from './rope.ts';
+import { type Gguf, readGguf } from './reader.ts';
+import { importRopeScaling } from './rope.ts';
+import { importTensors } from './tensors.ts';
 import { importTokenizer } from './tokenizer.ts';
-import { ENCODING_NUMBERS } from './types.ts';
-
-const ENCODINGS = Object.keys(ENCODING_NUMBERS) as Encoding[];
 
 const EMBEDDING = 'token_embd.weight';
 
@@ -20,25 +20,35 @@ const MAX = { layers: 4096, width: 2 ** 20, heads: 2 ** 14, vocab: 2 ** 24, cont
  * rows of `token_embd.weight`; the tensor of rope factors is read into `hyper.rope.scaling` and left out of `tensors`.
  * Throws BitnetError where the architecture is not ours, a key is missing or out of bounds, or a tensor has a type that we cannot compile.
  */
-export async function importGguf(path: string): Promise<ModelIR> {
-  const gguf = await readGguf(path);
+export async function importGguf(path: string, options: ImportOptions = {}): Promise<ModelIR> {
+  return modelOf(await readGguf(path), options);
+}
+
+/** The same for a file whose header has been read, and may have been mended. */
+export async function modelOf(gguf: Gguf, options: ImportOptions = {}): Promise<ModelIR> {
+  const path = gguf.file;
   const keys = new Keys(gguf);
   const architecture = keys.text('general.architecture');
   if (!/^[\w.-]{1,64}$/.test(architecture)) throw keys.fault('general.architecture', 'is not a name');
-  architectureOf(architecture); // before its keys are missed
-  const hyper = await importHyper(gguf, keys, architecture);
+  const hyper = await importHyper(gguf, keys, architectureOf(architecture));
+  const pooling = importPooling(keys, architecture);
   return {
     name: keys.text('general.name', '') || basename(path, extname(path)),
     architecture,
-    source: { file: resolve(path), bytes: gguf.fileBytes, byteOrder: gguf.byteOrder },
+    source: {
+      path: resolve(path),
+      files: [{ path: resolve(path), bytes: gguf.fileBytes }],
+      byteOrder: gguf.byteOrder,
+    },
     hyper,
-    tensors: gguf.tensors.filter(({ name }) => name !== ROPE_FACTORS).map((tensor) => importTensor(gguf, tensor)),
+    ...(pooling && { pooling }),
+    tensors: await importTensors(gguf, hyper, options),
     tokenizer: importTokenizer(keys, hyper.vocab),
   };
 }
 
-async function importHyper(gguf: Gguf, keys: Keys, architecture: string): Promise<Hyper> {
-  const key = (name: string) => `${architecture}.${name}`;
+async function importHyper(gguf: Gguf, keys: Keys, architecture: Architecture): Promise<Hyper> {
+  const key = (name: string) => `${architecture.id}.${name}`;
   const size = (name: string, max: number, otherwise?: number) => keys.integer(key(name), { min: 1, max }, otherwise);
 
   const embedding = size('embedding_length', MAX.width);
@@ -51,8 +61,9 @@ async function importHyper(gguf: Gguf, keys: Keys, architecture: string): Promis
   const dimensions = size('rope.dimension_count', headDim, headDim);
   if (dimensions % 2 !== 0) throw keys.fault(key('rope.dimension_count'), `is ${dimensions}, an odd number`);
   const rope = { dimensions, base: keys.positive(key('rope.freq_base'), 10000) };
+  const layers = size('block_count', MAX.layers);
   return {
-    layers: size('block_count', MAX.layers),
+    layers,
     embedding,
     ffn: size('feed_forward_length', MAX.width),
     heads,
@@ -61,7 +72,13 @@ async function importHyper(gguf: Gguf, keys: Keys, architecture: string): Promis
     vocab: importVocab(gguf, embedding),
     context: size('context_length', MAX.context),
     normEpsilon: keys.positive(key('attention.layer_norm_rms_epsilon')),
-    rope: { ...rope, scaling: await importRopeScaling(gguf, keys, architecture, rope) },
+    activation: architecture.activation,
+    rope: {
+      ...rope,
+      pairs: architecture.ropePairs,
+      scaling: await importRopeScaling(gguf, keys, architecture.id, rope),
+    },
+    ...importAttention(keys, architecture, layers),
   };
 }
 
@@ -90,14 +107,4 @@ function importVocab(gguf: Gguf, embedding: number): number {
     );
   }
   return rows!;
-}
-
-function importTensor(gguf: Gguf, { name, shape, typeName, offset, bytes }: GgufTensor): TensorIR {
-  const encoding = ENCODINGS.find((candidate) => candidate.toUpperCase() === typeName);
-  if (encoding === undefined || bytes === undefined) {
-    throw new BitnetError(`${gguf.file}: the tensor ${name} has the type ${typeName}, which is not supported`, {
-      hint: `Supported are ${ENCODINGS.join(', ').toUpperCase()}.`,
-    });
-  }
-  return { name, shape, encoding, offset, bytes };
 }

@@ -1,7 +1,7 @@
 import { BitnetError } from '../../../errors.ts';
 import { withFile } from '../file.ts';
 import { Cursor } from './cursor.ts';
-import { resolveType, tensorBytes, typeLabel } from './types.ts';
+import { type Evidence, resolveType, type TensorType } from './types.ts';
 import { type Metadata, type MetadataValue, ValueReader } from './values.ts';
 
 export type { Metadata, MetadataValue, Scalar, ScalarType } from './values.ts';
@@ -11,9 +11,11 @@ export interface GgufTensor {
   readonly name: string;
   /** Outermost first: a matrix is [rows, columns]. */
   readonly shape: readonly number[];
-  /** ggml's number, and its name or `type N` where we know none. */
+  /** ggml's number, and its name or `number N` where we know none. */
   readonly type: number;
   readonly typeName: string;
+  /** Where several engines' types have that number: what speaks for each, if it cannot be told. */
+  readonly doubt?: string;
   /** Absolute, in the file. */
   readonly offset: number;
   /** Undefined where the type's size is not known. */
@@ -28,10 +30,31 @@ export interface Gguf {
   readonly metadata: Metadata;
   readonly tensors: readonly GgufTensor[];
   readonly fileBytes: number;
+  /** Where the list of tensors ends, and where their data begins by the file's alignment. */
+  readonly headerBytes: number;
+  readonly dataStart: number;
+}
+
+/** What is wrong with one thing in a file that can still be read on. */
+export interface GgufFault {
+  /** The tensor that it is about, if it is one. */
+  readonly tensor?: string;
+  /** Absolute, in the file. */
+  readonly offset: number;
+  readonly problem: string;
 }
 
 /** The first four bytes of every GGUF file, of either byte order. */
 export const MAGIC = 'GGUF';
+
+/** Whether a file begins as a GGUF file. */
+export async function isGguf(path: string): Promise<boolean> {
+  return withFile(path, async (handle) => {
+    const bytes = Buffer.alloc(MAGIC.length);
+    await handle.read(bytes, 0, bytes.length, 0);
+    return bytes.toString('latin1') === MAGIC;
+  });
+}
 
 const DEFAULT_ALIGNMENT = 32;
 const MAX_KEYS = 65_536;
@@ -47,16 +70,26 @@ const MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8;
  * Reads the header of a GGUF file, version 2 or 3, of either byte order: metadata and the list of tensors.
  * No data of tensors is read. Every count, length and offset is checked against the file's size before it is used;
  * what fails is a BitnetError that says where in the file.
+ *
+ * With `faults`, a wrong alignment and tensors in wrong places are noted there instead, and the rest is read: such an
+ * alignment is taken for the usual one, and tensors are listed wherever they are said to be.
  */
-export async function readGguf(path: string): Promise<Gguf> {
+export async function readGguf(path: string, faults?: GgufFault[]): Promise<Gguf> {
   return withFile(path, async (handle) => {
     const stat = await handle.stat();
     if (!stat.isFile()) throw new BitnetError(`${path} is not a file`);
-    return readHeader(new Cursor(handle, path, stat.size));
+    return readHeader(new Cursor(handle, path, stat.size), faults);
   });
 }
 
-async function readHeader(cursor: Cursor): Promise<Gguf> {
+/** Throws a fault, or notes it and returns. */
+type Report = (problem: string, offset?: number, tensor?: string) => void;
+
+async function readHeader(cursor: Cursor, faults: GgufFault[] | undefined): Promise<Gguf> {
+  const report: Report = (problem, offset = cursor.offset, tensor) => {
+    if (faults === undefined) throw cursor.fault(problem, offset);
+    faults.push({ problem, offset, ...(tensor !== undefined && { tensor }) });
+  };
   const version = await readVersion(cursor);
   await cursor.need(16);
   const tensorCount = cursor.count(MIN_TENSOR_BYTES, 'tensors');
@@ -64,16 +97,19 @@ async function readHeader(cursor: Cursor): Promise<Gguf> {
   if (tensorCount > MAX_TENSORS) throw cursor.fault(`${tensorCount} tensors are more than the limit of ${MAX_TENSORS}`);
   if (keyCount > MAX_KEYS) throw cursor.fault(`${keyCount} metadata keys are more than the limit of ${MAX_KEYS}`);
   const metadata = await readMetadata(cursor, keyCount);
-  const alignment = alignmentOf(cursor, metadata);
+  const alignment = alignmentOf(metadata, report);
   const infos = await readInfos(cursor, tensorCount);
-  const dataStart = Math.ceil(cursor.offset / alignment) * alignment;
+  const headerBytes = cursor.offset;
+  const dataStart = Math.ceil(headerBytes / alignment) * alignment;
   return {
     file: cursor.file,
     version,
     byteOrder: cursor.littleEndian ? 'little' : 'big',
     metadata,
-    tensors: placeTensors(cursor, infos, dataStart, alignment),
+    tensors: placeTensors(cursor, infos, dataStart, evidenceOf(metadata, alignment), report),
     fileBytes: cursor.fileBytes,
+    headerBytes,
+    dataStart,
   };
 }
 
@@ -118,18 +154,29 @@ async function readName(cursor: Cursor): Promise<string> {
   return name;
 }
 
-function alignmentOf(cursor: Cursor, metadata: Metadata): number {
+function alignmentOf(metadata: Metadata, report: Report): number {
   const entry = metadata.get('general.alignment');
   if (entry === undefined) return DEFAULT_ALIGNMENT;
   const { value } = entry;
   if (typeof value === 'number' && value >= 1 && value <= 2 ** 30 && Number.isInteger(Math.log2(value))) return value;
-  throw cursor.fault(`general.alignment is ${value}, which is not a power of two`);
+  report(`general.alignment is ${value}, which is not a power of two`);
+  return DEFAULT_ALIGNMENT;
+}
+
+/** What the metadata say that tells types of the same number apart. */
+function evidenceOf(metadata: Metadata, alignment: number): Evidence {
+  const fileType = metadata.get('general.file_type')?.value;
+  const architecture = metadata.get('general.architecture')?.value;
+  return {
+    alignment,
+    fileType: typeof fileType === 'number' ? fileType : undefined,
+    architecture: typeof architecture === 'string' ? architecture : undefined,
+  };
 }
 
 interface TensorInfo {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly count: number;
   readonly type: number;
   /** From the start of the data. */
   readonly offset: number;
@@ -164,8 +211,7 @@ async function readInfo(cursor: Cursor, name: string): Promise<TensorInfo> {
   if (count < 1 || !Number.isSafeInteger(count)) throw cursor.fault(`the shape ${shape.join(' × ')} cannot be`, start);
   const type = cursor.u32();
   const offset = Number(cursor.u64());
-  if (offset > cursor.fileBytes) throw cursor.fault(`the data's offset ${offset} is beyond the end of the file`);
-  return { name, shape, count, type, offset };
+  return { name, shape, type, offset };
 }
 
 /** Gives every tensor its place in the file, and checks that it ends within it. */
@@ -173,27 +219,39 @@ function placeTensors(
   cursor: Cursor,
   infos: readonly TensorInfo[],
   dataStart: number,
-  alignment: number,
+  evidence: Evidence,
+  report: Report,
 ): GgufTensor[] {
+  const { alignment } = evidence;
   const spaces = spacesOf(infos, cursor.fileBytes - dataStart);
-  return infos.map(({ name, shape, count, type: number, offset: relative }, index) => {
+  return infos.map(({ name, shape, type: number, offset: relative }, index) => {
     cursor.reading = `the description of tensor ${name}`;
     const offset = dataStart + relative;
-    if (relative % alignment !== 0) throw cursor.fault(`its data at ${offset} is not aligned to ${alignment} bytes`);
-    if (offset >= cursor.fileBytes) throw cursor.fault(`its data would begin at byte ${offset}, past the file's end`);
-    const type = resolveType(number, count, spaces[index]!, alignment);
-    if (type === undefined) return { name, shape, type: number, typeName: typeLabel(number), offset, bytes: undefined };
-    // The blocks of I2_S run through the whole tensor, those of all other types begin anew in each row.
-    const run = type.name === 'I2_S' ? count : shape.at(-1)!;
-    if (run % type.blockValues !== 0) {
-      throw cursor.fault(`${run} values do not fill whole ${type.name} blocks of ${type.blockValues}`);
+    const wrong = (problem: string) => report(problem, offset, name);
+    if (relative % alignment !== 0) wrong(`its data at ${offset} is not aligned to ${alignment} bytes`);
+    if (offset >= cursor.fileBytes) wrong(`its data would begin at byte ${offset}, past the file's end`);
+    const resolved = resolveType(number, shape, spaces[index]!, evidence);
+    if (!('type' in resolved)) {
+      const { name: typeName, doubt } = resolved;
+      return { name, shape, type: number, typeName, offset, bytes: undefined, ...(doubt !== undefined && { doubt }) };
     }
-    const bytes = tensorBytes(type, count);
-    if (offset + bytes > cursor.fileBytes) {
-      throw cursor.fault(`its ${bytes} bytes of data at ${offset} go past the file's end`);
+    const bytes = bytesOf(resolved.type, shape, wrong);
+    if (bytes !== undefined && offset < cursor.fileBytes && offset + bytes > cursor.fileBytes) {
+      wrong(`its ${bytes} bytes of data at ${offset} go past the file's end`);
     }
-    return { name, shape, type: number, typeName: type.name, offset, bytes };
+    return { name, shape, type: number, typeName: resolved.type.name, offset, bytes };
   });
+}
+
+/** A tensor's bytes; undefined if its shape does not fit its type and `wrong` does not throw. */
+function bytesOf(type: TensorType, shape: readonly number[], wrong: (problem: string) => void): number | undefined {
+  try {
+    return type.bytes(shape);
+  } catch (error) {
+    if (!(error instanceof BitnetError)) throw error;
+    wrong(error.message);
+    return undefined;
+  }
 }
 
 /** The bytes from each tensor's offset to the next higher one, or to the end of the data. */

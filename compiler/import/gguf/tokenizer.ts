@@ -96,7 +96,8 @@ function checkLength(keys: Keys, key: string, length: number, tokens: number): v
   if (length !== 0 && length !== tokens) throw keys.fault(key, `has ${length} entries for ${tokens} tokens`);
 }
 
-function endOfTurn(tokens: readonly string[]): number | null {
+/** The token that ends a turn by its name, null if there is none. */
+export function endOfTurn(tokens: readonly string[]): number | null {
   for (const name of END_OF_TURN) {
     const at = tokens.indexOf(name);
     if (at >= 0) return at;

@@ -1,0 +1,37 @@
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { BitnetError } from '../../errors.ts';
+
+/**
+ * Writes a file that appears under its name when `write` has written all of it, or not at all.
+ * Throws a BitnetError where the system refuses, and what `write` throws.
+ */
+export async function writeWhole(path: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
+  const temporary = `${path}.${process.pid}.partial`;
+  try {
+    const handle = await open(temporary, 'w');
+    try {
+      await write(handle);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    if (error instanceof Error && 'syscall' in error) {
+      const hint =
+        (error as NodeJS.ErrnoException).code === 'ENOSPC' ? 'make room, or write to another disk' : undefined;
+      throw new BitnetError(`cannot write ${path}: ${error.message}; nothing of it was left behind`, {
+        hint,
+        cause: error,
+      });
+    }
+    throw error;
+  }
+}
+
+/** Writes all of `bytes`, however many pieces the system takes them in. */
+export async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  let written = 0;
+  while (written < bytes.length) written += (await handle.write(bytes, written)).bytesWritten;
+}
