@@ -12,9 +12,9 @@ export interface TokenizerData {
   readonly tokens: readonly string[];
   /** GGUF token types: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte. Empty: all normal. */
   readonly types: readonly number[];
-  /** Empty unless `llama`. */
+  /** Empty unless `llama`: tokens of a higher score are merged first. */
   readonly scores: readonly number[];
-  /** `left right` pairs in order of rank. Empty unless `gpt2`. */
+  /** `left right` pairs in order of rank. Of `llama` they come from Hugging Face's files, and count before scores. */
   readonly merges: readonly string[];
   readonly bos: number | null;
   readonly eos: number | null;

@@ -70,7 +70,7 @@ export async function createTokenizer(data: TokenizerData): Promise<Tokenizer> {
 function* build(data: TokenizerData): Steps<Tokenizer> {
   const vocabulary = yield* readVocabulary(data);
   const model =
-    data.model === 'llama' ? new SentencePiece(data, vocabulary) : yield* ByteLevelBpe.build(data, vocabulary);
+    data.model === 'llama' ? yield* SentencePiece.build(data, vocabulary) : yield* ByteLevelBpe.build(data, vocabulary);
   return new ModelTokenizer(data, vocabulary, model);
 }
 

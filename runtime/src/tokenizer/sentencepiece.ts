@@ -1,5 +1,6 @@
 import type { TokenizerData } from '../../../artifact/tokenizer.ts';
 import { type MergeRules, mergeSymbols } from './merge.ts';
+import { type MergeTable, readMerges } from './merge-table.ts';
 import type { Steps } from './slices.ts';
 import type { TextModel } from './text-model.ts';
 import { byteToken, type Vocabulary } from './vocabulary.ts';
@@ -7,18 +8,29 @@ import { byteToken, type Vocabulary } from './vocabulary.ts';
 /** U+2581, which stands for a space in the vocabulary. */
 const SPACE_MARK = '▁';
 
-/** SentencePiece's BPE (Llama 2): characters merged by the score of the token that they make, then byte fallback. */
+/**
+ * SentencePiece's BPE (Llama 2, Gemma): characters merged by the score of the token that they make, or by rank where the
+ * model comes with merges, then byte fallback.
+ */
 export class SentencePiece implements TextModel {
   readonly #vocabulary: Vocabulary;
   readonly #unknown: number | null;
   readonly #scores: readonly number[];
+  readonly #merges: MergeTable | null;
   readonly #spacePrefix: boolean;
 
-  constructor(data: TokenizerData, vocabulary: Vocabulary) {
+  private constructor(data: TokenizerData, vocabulary: Vocabulary, merges: MergeTable | null) {
     this.#vocabulary = vocabulary;
     this.#unknown = data.unknown;
     this.#scores = data.scores;
+    this.#merges = merges;
     this.#spacePrefix = data.addSpacePrefix;
+  }
+
+  /** @throws BitnetError for a merge that isn't a pair */
+  static *build(data: TokenizerData, vocabulary: Vocabulary): Steps<SentencePiece> {
+    const merges = data.merges.length > 0 ? yield* readMerges(data.merges, vocabulary.text) : null;
+    return new SentencePiece(data, vocabulary, merges);
   }
 
   *encode(text: string, ids: number[]): Steps<void> {
@@ -31,7 +43,7 @@ export class SentencePiece implements TextModel {
       if (count % 4096 === 0) yield;
     }
     const symbols = characters.subarray(0, count);
-    const merged = yield* mergeSymbols(symbols, pieces);
+    const merged = yield* mergeSymbols(symbols, this.#merges ?? pieces);
     for (let n = 0; n < merged; n++) {
       if (n % 1024 === 1023) yield;
       const symbol = symbols[n]!;
