@@ -1,9 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { probeMachine } from './artifact/machine.ts';
 import type { Progress as CompileProgress } from './compiler/index.ts';
 import type { EmulateOptions } from './emulate.ts';
-import { BitnetError } from './errors.ts';
 import { packageRoot } from './package-root.ts';
 import {
   type LogitsResult,
@@ -12,7 +10,7 @@ import {
   type LoadProgress as OpenProgress,
   openArtifact,
 } from './runtime/src/index.ts';
-import { canRun, parseTargets } from './targets/index.ts';
+import { requireRunnable } from './targets/index.ts';
 
 export { BitnetError } from './errors.ts';
 export * from './runtime/src/index.ts';
@@ -35,8 +33,9 @@ export const defaultModel = (): string => join(packageRoot(), 'models', 'storyte
 export const isArtifact = (path: string): boolean => existsSync(join(path, 'manifest.json'));
 
 /**
- * Makes a model ready to run. An artifact folder is opened at once; a model file is compiled on first use, into
- * `options.out`, and only then is the compiler imported. Without a path it is the default model.
+ * Makes a model ready to run. An artifact folder is opened at once; a model file, or a downloaded model by its name
+ * (`owner/name`), is compiled on first use, into `options.out`, and only then is the compiler imported. Without a path it
+ * is the default model.
  * @throws BitnetError for a model that cannot be read or compiled, and for a target that this machine cannot run
  */
 export async function load(path: string = defaultModel(), options: LoadOptions = {}): Promise<Model> {
@@ -48,18 +47,6 @@ export async function load(path: string = defaultModel(), options: LoadOptions =
   const { compile } = await import('./compiler/index.ts');
   const { artifact } = await compile(path, { out, target, onProgress: open.onProgress, signal: open.signal });
   return openArtifact(artifact, open);
-}
-
-/** Before a program is built that could not be run. */
-function requireRunnable(id: string): void {
-  const [target, ...more] = parseTargets(id);
-  if (more.length > 0) throw new BitnetError(`a model runs on one target, not on '${id}'`);
-  const machine = probeMachine();
-  if (canRun(target, machine)) return;
-  const needs = [target.arch, ...target.features].join(', ');
-  throw new BitnetError(`target ${target.id} does not run on this machine: it needs ${needs}`, {
-    hint: 'leave the target out to get the best one for this machine; bitnet targets lists them all',
-  });
 }
 
 /**

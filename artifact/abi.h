@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-#define BN_ABI_VERSION 1
+#define BN_ABI_VERSION 2
 
 /* How keys and values are stored in the cache. */
 enum { BN_KV_F32 = 0, BN_KV_F16 = 1 };
@@ -36,6 +36,7 @@ typedef struct bn_token {
   int32_t position;   /* 0 <= position < kv_capacity */
   int32_t sequence;   /* which KV slot */
   int32_t logits_row; /* where its logits go (0, 1, ... in order of the tokens that want them), or -1 */
+  int32_t hidden_row; /* where its hidden state goes, likewise, or -1 */
 } bn_token;
 
 /* Arguments of one step, read-only and shared by all its threads. */
@@ -49,7 +50,8 @@ typedef struct bn_step_args {
   const bn_token *tokens;    /* [token_count] */
   int32_t token_count;       /* 1 <= token_count <= max_tokens */
   int32_t logits_count;      /* how many of them have logits_row >= 0 */
-  float *logits;             /* [logits_count][vocab] */
+  float *logits;             /* [logits_count][vocab]; not touched where nobody wants them */
+  float *hidden;             /* [tokens with hidden_row >= 0][embedding]: what the head reads, after the last norm */
   bn_team *team;
 } bn_step_args;
 
@@ -67,7 +69,8 @@ typedef struct bn_bitlinear_args {
   const float *group_scales; /* [m / 16], the weight scale of each row group */
   const int8_t *q;           /* [tokens][k padded to 16], zero in the padding, 64-byte aligned */
   const bn_quant *quant;     /* [tokens] */
-  float *y;                  /* [tokens][m padded to 16] */
+  float *y;                  /* [tokens][y_stride], m padded to 16 of each */
+  int64_t y_stride;          /* floats from one token's rows to the next's */
   int32_t tokens;
   int32_t accumulate;        /* 0: y = ..., 1: y += ... */
   uint8_t *scratch;          /* scratch_bytes of this kernel, one per thread, 64-byte aligned */
@@ -81,6 +84,7 @@ typedef struct bn_kernel {
   int32_t m, k;
   int32_t max_tokens; /* 1: a GEMV, which takes exactly one token; otherwise any number up to this */
   int32_t scratch_bytes;
+  int64_t group_bytes; /* packed codes of one row group */
   bn_bitlinear_fn run;
 } bn_kernel;
 
@@ -89,7 +93,7 @@ typedef struct bn_model_info {
   uint32_t abi_version;    /* BN_ABI_VERSION */
   const char *key;         /* equals targets[id].key in the manifest: library and manifest belong together */
   const char *target;
-  int32_t vocab, context, max_tokens;
+  int32_t vocab, context, embedding, max_tokens;
   int32_t kernel_count;
   const bn_kernel *kernels;
 
@@ -99,7 +103,7 @@ typedef struct bn_model_info {
   int64_t (*kv_bytes)(int32_t kv_type, int32_t kv_capacity);
 
   /* Runs one step. Every thread of the team calls it with the same args and its own index, 0 <= thread < team->threads.
-   * When the last one returns, args->logits is complete. */
+   * When the last one returns, args->logits and args->hidden are complete. */
   void (*step)(const bn_step_args *args, int32_t thread);
 
   /* Runs each ternary kernel on the first and last row group of every matrix that uses it, with fixed activations, and

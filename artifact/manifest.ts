@@ -3,7 +3,7 @@ import { z } from 'zod';
 /** Bumped when an older runtime could misread a newer artifact. */
 export const ARTIFACT_FORMAT = 1;
 /** Equals BN_ABI_VERSION in abi.h. */
-export const ABI_VERSION = 1;
+export const ABI_VERSION = 2;
 
 const hex = z.string().regex(/^[0-9a-f]+$/);
 const count = z.number().int().nonnegative();
@@ -79,6 +79,8 @@ export const manifestSchema = z.strictObject({
     context: count,
     activation: z.string(),
     tiedHead: z.boolean(),
+    /** How hidden states become one vector for a text, where the model file says. */
+    pooling: z.enum(['mean', 'cls', 'last']).optional(),
   }),
   tokenizer: z.string(),
   /** Bytes of weights that a decode step reads: all but the embedding table's other rows. */

@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { I2sLayout } from '../compiler/import/options.ts';
+import type { LowerOptions } from '../compiler/index.ts';
 import { BitnetError } from '../errors.ts';
 import { type LoadOptions, load, type Model } from '../index.ts';
 import type { Io } from './io.ts';
@@ -48,6 +50,38 @@ export async function readTokens(file: string): Promise<number[]> {
 
 export const outOption = (what = 'artifacts'): Option =>
   new Option('--out <dir>', `folder that ${what} are put in (default: generated)`);
+
+/** How a model file is to be read and compiled, as the command line says it. */
+export interface LowerFlags {
+  readonly kernel?: 'i2' | 'tl1' | 'tl2' | 'auto';
+  readonly config?: string;
+  readonly i2sLayout?: I2sLayout;
+  readonly force?: boolean;
+}
+
+/** The options of every command that compiles a model file or shows what would become of it. */
+export function addLowerOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option(
+        '--kernel <name>',
+        'i2 multiplies, tl1 and tl2 look sums up; auto: i2, or what --config is for',
+      ).choices(['auto', 'i2', 'tl1', 'tl2']),
+    )
+    .option(
+      '--config <file>',
+      "kernel .ini of bitnet.cpp or T-MAC: the kernels' tiles, and those of TL1 and TL2 weights",
+    )
+    .addOption(new Option('--i2s-layout <order>', 'order of I2_S weights').choices(['128', '64', '4rows']))
+    .option('--force', 'quantise weights that are not near ternary, too');
+}
+
+/** Those options as the compiler takes them. */
+export async function lowerOptions({ kernel, config, i2sLayout, force }: LowerFlags): Promise<LowerOptions> {
+  if (config === undefined) return { kernel, i2sLayout, force };
+  const { readKernelConfig } = await import('../compiler/index.ts');
+  return { kernel, i2sLayout, force, config: await readKernelConfig(config) };
+}
 
 /** What of a model's command line `openModel` takes. */
 export interface ModelOptions {

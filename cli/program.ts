@@ -3,13 +3,18 @@ import { COMPILER_VERSION } from '../compiler/version.ts';
 import { BitnetError } from '../errors.ts';
 import { benchCommand } from './commands/bench.ts';
 import { compileCommand } from './commands/compile.ts';
+import { convertCommand } from './commands/convert.ts';
 import { doctorCommand } from './commands/doctor.ts';
+import { embedCommand } from './commands/embed.ts';
 import { explainCommand } from './commands/explain.ts';
 import { inspectCommand } from './commands/inspect.ts';
 import { logitsCommand } from './commands/logits.ts';
+import { modelCommand } from './commands/model.ts';
 import { perplexityCommand } from './commands/perplexity.ts';
+import { repairCommand } from './commands/repair.ts';
 import { runCommand } from './commands/run.ts';
 import { targetsCommand } from './commands/targets.ts';
+import { verifyCommand } from './commands/verify.ts';
 import { colours } from './format.ts';
 import { Interrupted, type Io, say } from './io.ts';
 
@@ -19,9 +24,14 @@ export const EXIT = { ok: 0, error: 1, usage: 2, interrupted: 130 } as const;
 const COMMANDS = [
   runCommand,
   compileCommand,
+  convertCommand,
+  verifyCommand,
+  repairCommand,
+  modelCommand,
   inspectCommand,
   explainCommand,
   logitsCommand,
+  embedCommand,
   perplexityCommand,
   benchCommand,
   doctorCommand,
@@ -29,7 +39,8 @@ const COMMANDS = [
 ];
 
 const HELP = `
-Where a command takes a model, that is an artifact folder or a model file, which is compiled on first use.
+Where a command takes a model, that is an artifact folder, or a model file or the name of a downloaded model, which is
+compiled on first use.
 Without one, run, bench and compile take the small storyteller that comes with the package.
 
 Exit codes: 0 done, 1 an error (bad model, bad value, nothing to run it with), 2 wrong usage, 130 interrupted.
@@ -53,11 +64,14 @@ function makeProgram(io: Io): Command {
     })
     .addHelpText('after', HELP);
   for (const add of COMMANDS) add(program, io);
-  for (const command of [program, ...program.commands]) {
-    const name = command === program ? 'bitnet' : `bitnet ${command.name()}`;
-    command.showHelpAfterError(`usage: ${name} ${command.usage()}\nSee ${name} --help.`);
-  }
+  explainUsage(program, 'bitnet');
   return program;
+}
+
+/** After an error a command shows how it is used, and not the whole of its help. */
+function explainUsage(command: Command, name: string): void {
+  command.showHelpAfterError(`usage: ${name} ${command.usage()}\nSee ${name} --help.`);
+  for (const under of command.commands) explainUsage(under, `${name} ${under.name()}`);
 }
 
 /**

@@ -3,11 +3,50 @@ export { BitnetError } from '../errors.ts';
 export { parseTargets, type Target, targets } from '../targets/index.ts';
 export type { Progress } from './build/artifact.ts';
 export { type Compiler, findCompiler } from './build/toolchain.ts';
+export type { TensorCheck } from './convert/check-data.ts';
+export { convert } from './convert/convert.ts';
+export type { Finding } from './convert/findings.ts';
+export type { ConvertOptions, ConvertProgress, ConvertReport, TensorReport } from './convert/options.ts';
+export { type RepairOptions, type RepairReport, repair } from './convert/repair.ts';
+export { type VerifyOptions, type VerifyReport, verifyFile } from './convert/verify.ts';
+export {
+  type CachedModel,
+  type CacheOptions,
+  type Download,
+  type DownloadOptions,
+  downloadModel,
+  type FileCheck,
+  type HubProgress,
+  listModels,
+  modelsFolder,
+  type Patience,
+  removeModel,
+  resolveModel,
+  verifyModel,
+} from './hub/index.ts';
 export { type Gguf, readGguf } from './import/gguf/reader.ts';
-export { importModel } from './import/index.ts';
+export { readFolder } from './import/huggingface/shards.ts';
+export { formOf, importModel, type ModelForm } from './import/index.ts';
+export { readSafetensors, type Safetensors } from './import/safetensors/reader.ts';
 export type { Encoding, Hyper, ModelIR, TensorIR } from './ir/model.ts';
 export type { Plan, Step } from './ir/plan.ts';
-export { families } from './kernels/index.ts';
+export {
+  formatKernelConfig,
+  type KernelConfig,
+  type KernelSection,
+  parseKernelConfig,
+  readKernelConfig,
+  writeKernelConfig,
+} from './kernels/config.ts';
+export { families, type KernelKind } from './kernels/index.ts';
 export { formatName, type KernelName, parseName } from './kernels/name.ts';
 export type { KernelFamily, KernelSpec } from './kernels/spec.ts';
-export { type CompileOptions, type CompileResult, compile, lowerModel, type Stages } from './pipeline.ts';
+export type { KernelRequest } from './passes/choose-kernels.ts';
+export {
+  type CompileOptions,
+  type CompileResult,
+  compile,
+  type LowerOptions,
+  lowerModel,
+  type Stages,
+} from './pipeline.ts';

@@ -32,3 +32,15 @@ export function parseTargets(text: string): Target[] {
     });
   });
 }
+
+/** Refuses, with a BitnetError, a target that this machine cannot run: before a program is built for it. */
+export function requireRunnable(id: string): void {
+  const [target, ...more] = parseTargets(id);
+  if (more.length > 0) throw new BitnetError(`a model runs on one target, not on '${id}'`);
+  const machine = probeMachine();
+  if (canRun(target, machine)) return;
+  const needs = [target.arch, ...target.features].join(', ');
+  throw new BitnetError(`target ${target.id} does not run on this machine: it needs ${needs}`, {
+    hint: 'leave the target out to get the best one for this machine; bitnet targets lists them all',
+  });
+}

@@ -1,8 +1,8 @@
 import { BitnetError } from '../../errors.ts';
 
-/** The sizes of a published model. The architecture implies activation, sub-norms and the kind of rope. */
+/** The sizes of a published model. The architecture implies activation, norms and the kind of rope. */
 export interface Shape {
-  readonly architecture: 'bitnet' | 'bitnet-b1.58' | 'llama';
+  readonly architecture: 'bitnet' | 'bitnet-b1.58' | 'llama' | 'qwen3' | 'gemma3';
   readonly embedding: number;
   readonly ffn: number;
   readonly layers: number;
@@ -79,6 +79,33 @@ export const SHAPES: Readonly<Record<string, Shape>> = {
   'falcon3-3b': { ...falcon3, embedding: 3072, ffn: 9216, layers: 22, heads: 12 },
   'falcon3-7b': { ...falcon3, embedding: 3072, ffn: 23040, layers: 28, heads: 12 },
   'falcon3-10b': { ...falcon3, embedding: 3072, ffn: 23040, layers: 40, heads: 12 },
+  // microsoft/bitnet-embedding-0.6b and -270m
+  'embedding-0.6b': {
+    architecture: 'qwen3',
+    embedding: 1024,
+    ffn: 3072,
+    layers: 28,
+    heads: 16,
+    kvHeads: 8,
+    headDim: 128,
+    vocab: 151936,
+    ropeBase: 1000000,
+    context: 32768,
+    tied: true,
+  },
+  'embedding-270m': {
+    architecture: 'gemma3',
+    embedding: 640,
+    ffn: 2048,
+    layers: 18,
+    heads: 4,
+    kvHeads: 1,
+    headDim: 256,
+    vocab: 262144,
+    ropeBase: 10000,
+    context: 32768,
+    tied: true,
+  },
 };
 
 /** The shape of that name. Throws BitnetError with the names there are. */

@@ -14,7 +14,6 @@ import type { Target } from '../../targets/target.ts';
 import { renderBinding } from '../bindings/binding.ts';
 import type { ModelIR } from '../ir/model.ts';
 import type { PackedTensor, Plan } from '../ir/plan.ts';
-import { architectureOf } from '../models/index.ts';
 import { type Choice, distinctKernels } from '../passes/select-kernels.ts';
 import type { Source } from '../render/index.ts';
 import { COMPILER_VERSION } from '../version.ts';
@@ -107,7 +106,7 @@ function tensorEntries(plan: Plan): TensorEntry[] {
       case 'rows':
         return { ...at, encoding: tensor.encoding, rows: tensor.rows, cols: tensor.cols };
       case 'codes':
-        return { ...at, encoding: plan.weights.layout, rows: tensor.rows, cols: tensor.cols };
+        return { ...at, encoding: tensor.layout, rows: tensor.rows, cols: tensor.cols };
       case 'scales':
         return { ...at, encoding: 'f32', rows: 1, cols: tensor.groups };
     }
@@ -122,15 +121,16 @@ function tensorEntries(plan: Plan): TensorEntry[] {
 }
 
 function modelEntry(ir: ModelIR, plan: Plan, modelHash: string): Manifest['model'] {
-  const { rope: _rope, normEpsilon: _normEpsilon, ...hyper } = plan.hyper;
+  const { rope: _rope, normEpsilon: _normEpsilon, attentionScale: _scale, window: _window, ...hyper } = plan.hyper;
   return {
     name: ir.name,
     architecture: ir.architecture,
     sha256: modelHash,
     parameters: ir.tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
     ...hyper,
-    activation: architectureOf(ir.architecture).activation,
+    activation: ir.hyper.activation,
     tiedHead: !plan.weights.shared.some(({ name }) => name === 'head'),
+    ...(ir.pooling && { pooling: ir.pooling }),
   };
 }
 
@@ -184,11 +184,21 @@ export async function buildArtifact(
   { out, onProgress, signal }: BuildOptions,
 ): Promise<BuiltArtifact> {
   let hashed = 0;
-  const modelHash = await fileFingerprint(ir.source.file, (bytes) => {
-    hashed += bytes;
-    onProgress?.({ stage: 'read', message: `reading ${basename(ir.source.file)}`, fraction: hashed / ir.source.bytes });
-  });
-  const identity = sha256(modelHash, ir.name, JSON.stringify(plan.weights), String(ARTIFACT_FORMAT), COMPILER_VERSION);
+  const total = ir.source.files.reduce((sum, { bytes }) => sum + bytes, 0);
+  const message = `reading ${basename(ir.source.path)}`;
+  const hashes: string[] = [];
+  for (const { path } of ir.source.files) {
+    hashes.push(
+      await fileFingerprint(path, (bytes) => {
+        hashed += bytes;
+        onProgress?.({ stage: 'read', message, fraction: hashed / total });
+      }),
+    );
+  }
+  const modelHash = hashes.length === 1 ? hashes[0] : sha256(...hashes);
+  // The files of weights need not be all that the model was read from.
+  const rest = JSON.stringify([ir.name, ir.hyper, ir.tensors, ir.tokenizer, plan.weights]);
+  const identity = sha256(modelHash, rest, String(ARTIFACT_FORMAT), COMPILER_VERSION);
   const folder = resolve(out, `${slug(ir.name)}-${identity.slice(0, 8)}`);
   const stage = `${folder}.partial`;
   const onWait = () => onProgress?.({ stage: 'wait', message: 'waiting for another compilation of this model' });

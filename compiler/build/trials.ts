@@ -1,6 +1,7 @@
 import { withFile } from '../import/file.ts';
 import type { Plan } from '../ir/plan.ts';
-import { referenceSums, unpackI2Group } from '../kernels/bitlinear-i2.ts';
+import { referenceSums } from '../kernels/bitlinear-i2.ts';
+import { layoutOf } from '../kernels/index.ts';
 import { Checksum, TRIAL_TOKENS, trialActivations } from '../kernels/self-test.ts';
 import type { Choice } from '../passes/select-kernels.ts';
 
@@ -21,14 +22,15 @@ export async function trialChecksums(
   await withFile(weightsFile, async (handle) => {
     for (let layer = 0; layer < plan.hyper.layers; layer++) {
       for (const { use, gemv, gemm } of choices) {
-        const tensor = plan.weights.layer.find(({ name }) => name === use)!;
+        const tensor = plan.weights.layer.find((packed) => packed.kind === 'codes' && packed.name === use);
+        if (tensor?.kind !== 'codes') throw new Error(`the plan has no codes of '${use}'`);
         const groupBytes = (tensor.bytes * 16) / gemv.m;
         const start = plan.weights.layerBase + layer * plan.weights.layerBytes + tensor.offset;
         const groups = await Promise.all(
           [start, start + tensor.bytes - groupBytes].map(async (position) => {
             const packed = new Uint8Array(groupBytes);
             await handle.read(packed, 0, groupBytes, position);
-            return unpackI2Group(packed, gemv.k);
+            return layoutOf(tensor.layout).unpackGroup(packed, gemv.k);
           }),
         );
         const tokens =

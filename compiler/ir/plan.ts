@@ -1,8 +1,4 @@
-import type { Encoding, Hyper } from './model.ts';
-
-export type Activation = 'relu2' | 'silu';
-/** Which pairs of a head rotate together: (i, i + d/2), or (2i, 2i + 1). */
-export type RopePairs = 'half' | 'interleaved';
+import type { Activation, Encoding, Hyper, TableTile } from './model.ts';
 
 /** One part of a ternary matrix: the rows of one tensor of the model file. */
 export interface Part {
@@ -37,8 +33,10 @@ export type PackedTensor = {
       readonly cols: number;
     }
   | {
-      /** Ternary codes in the kernels' layout, parts one below the other, each padded to a multiple of 16 rows. */
+      /** Ternary codes, parts one below the other, each padded to a multiple of 16 rows. */
       readonly kind: 'codes';
+      /** How they are packed: a Layout's id. The kernels that read them are of that layout. */
+      readonly layout: string;
       readonly parts: readonly Part[];
       /** Rows of all parts, padding included. */
       readonly rows: number;
@@ -62,10 +60,33 @@ export interface Buffer {
 
 /** The operations a step is made of, in order; names refer to buffers and packed tensors. */
 export type Step =
-  /** x = embedding[token]; the rotation angles of the token's position. */
-  | { readonly op: 'embed'; readonly table: string; readonly out: string; readonly angles: string }
-  /** RMS norm (unless `norm` is null), then int8 with one scale a token. */
-  | { readonly op: 'norm_quantise'; readonly input: string; readonly norm: string | null; readonly size: number }
+  /** x = embedding[token] (* scale); the rotation angles of the token's position, for local layers their own. */
+  | {
+      readonly op: 'embed';
+      readonly table: string;
+      readonly scale: number | null;
+      readonly out: string;
+      readonly angles: string;
+      readonly localAngles: string | null;
+    }
+  /** out (+)= RMS norm of the input. */
+  | {
+      readonly op: 'norm';
+      readonly input: string;
+      readonly norm: string;
+      readonly size: number;
+      readonly out: string;
+      readonly accumulate: boolean;
+    }
+  /** q = RMS norm of the input (unless `norm` is null), as int8 with one scale a token. */
+  | {
+      readonly op: 'norm_quantise';
+      readonly input: string;
+      readonly norm: string | null;
+      readonly size: number;
+      readonly q: string;
+      readonly quant: string;
+    }
   /** out (+)= W q, W ternary. */
   | {
       readonly op: 'bitlinear';
@@ -75,22 +96,39 @@ export type Step =
       /** Logical rows: those of all parts, padding between parts included. */
       readonly m: number;
       readonly k: number;
+      readonly q: string;
+      readonly quant: string;
       readonly out: string;
+      /** Where in each token's `out` the rows go. */
+      readonly row: number;
       readonly accumulate: boolean;
+      /** Of look-ups, where its codes are indices into tables: rows that a chunk of tables serves, its columns, rows at once. */
+      readonly tile?: TableTile;
+      /** Why this layout and tile. */
+      readonly reason?: string;
     }
-  /** Rotates queries in place; rotates keys and stores them and the values in the KV cache. */
-  | { readonly op: 'rope_store'; readonly qkv: string; readonly angles: string }
-  /** Causal grouped-query attention over the KV cache. */
-  | { readonly op: 'attention'; readonly qkv: string; readonly out: string }
-  /** activation(gate) * up, RMS norm (unless null), int8. */
+  /** Norms of the heads (unless null); rotates queries in place; rotates keys, stores them and the values in the KV cache. */
+  | {
+      readonly op: 'rope_store';
+      readonly qkv: string;
+      readonly queryNorm: string | null;
+      readonly keyNorm: string | null;
+      readonly angles: string;
+      readonly localAngles: string | null;
+    }
+  /** Causal grouped-query attention over the KV cache; local layers see the last `window` positions only. */
+  | { readonly op: 'attention'; readonly qkv: string; readonly window: number | null; readonly out: string }
+  /** q = activation(gate) * up, RMS norm (unless null), as int8. */
   | {
       readonly op: 'gated_quantise';
       readonly input: string;
       readonly norm: string | null;
       readonly size: number;
       readonly activation: Activation;
+      readonly q: string;
+      readonly quant: string;
     }
-  /** RMS norm of the tokens that want logits. */
+  /** RMS norm of the tokens that want logits or their hidden state. */
   | { readonly op: 'final_norm'; readonly input: string; readonly norm: string; readonly out: string }
   /** logits = H h. */
   | { readonly op: 'head'; readonly table: string; readonly input: string };
@@ -100,9 +138,10 @@ export interface Plan {
   readonly name: string;
   readonly architecture: string;
   readonly hyper: Hyper;
-  readonly ropePairs: RopePairs;
   /** Radians a position for each rotating pair, rope scaling included. */
   readonly ropeFrequencies: readonly number[];
+  /** Those of local layers, where there are any. */
+  readonly localFrequencies: readonly number[] | null;
   readonly maxTokens: number;
   readonly prologue: readonly Step[];
   /** Done once for each of hyper.layers layers, which differ in their weights only. */
@@ -112,7 +151,7 @@ export interface Plan {
   /** Bytes of workspace a token needs. */
   readonly workspaceBytes: number;
   readonly weights: {
-    /** Names the packing; a kernel and its weights must agree on it. */
+    /** Names the file: the layouts of its codes. */
     readonly layout: string;
     readonly shared: readonly PackedTensor[];
     readonly layer: readonly PackedTensor[];
@@ -126,3 +165,16 @@ export interface Plan {
 export const pad16 = (n: number): number => Math.ceil(n / 16) * 16;
 /** Rounds up to a cache line. */
 export const pad64 = (n: number): number => Math.ceil(n / 64) * 64;
+
+/** Work on rows of tokens: each thread reads and writes those of its own tokens only. */
+const BY_TOKEN: ReadonlySet<Step['op']> = new Set(['norm', 'norm_quantise']);
+
+/**
+ * Whether all threads must have done a step before any begins the next: not between two that work on the rows of a
+ * thread's own tokens, nor between matrices that share neither input nor output.
+ */
+export function needsBarrier(step: Step, next: Step | undefined): boolean {
+  if (next === undefined) return true;
+  if (step.op === 'bitlinear' && next.op === 'bitlinear') return step.accumulate || next.accumulate;
+  return !(BY_TOKEN.has(step.op) && BY_TOKEN.has(next.op));
+}

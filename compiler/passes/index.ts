@@ -3,29 +3,33 @@ import type { Plan } from '../ir/plan.ts';
 import { verifyModel } from '../ir/verify.ts';
 import { architectureOf } from '../models/index.ts';
 import { assignBuffers } from './assign-buffers.ts';
+import { chooseKernels, type KernelRequest } from './choose-kernels.ts';
 import { layoutWeights } from './layout-weights.ts';
 import { lower } from './lower.ts';
-import { ropeFrequencies } from './rope-frequencies.ts';
+import { localFrequencies, ropeFrequencies } from './rope-frequencies.ts';
 
 /** The most tokens that one step takes: enough to be bound by arithmetic, little enough to cancel quickly. */
 const MAX_TOKENS = 256;
 
-/** ModelIR → Plan. The passes, in their order; the plan is the same for every CPU target. */
-export function planModel(ir: ModelIR): Plan {
+/**
+ * ModelIR → Plan. The passes, in their order; the plan is the same for every CPU target.
+ * Throws a BitnetError where the model is not what its architecture asks for, or a request does not suit it.
+ */
+export function planModel(ir: ModelIR, request: KernelRequest = {}): Plan {
   const architecture = architectureOf(ir.architecture);
   verifyModel(ir, architecture);
-  const steps = lower(ir, architecture);
+  const { steps, layout } = chooseKernels(ir, lower(ir, architecture), request);
   const { buffers, workspaceBytes } = assignBuffers(ir, steps);
   return {
     name: ir.name,
     architecture: architecture.id,
     hyper: ir.hyper,
-    ropePairs: architecture.ropePairs,
     ropeFrequencies: ropeFrequencies(ir.hyper),
+    localFrequencies: localFrequencies(ir.hyper),
     maxTokens: MAX_TOKENS,
     ...steps,
     buffers,
     workspaceBytes,
-    weights: layoutWeights(ir, architecture),
+    weights: layoutWeights(ir, steps, layout),
   };
 }

@@ -21,8 +21,8 @@ namespace {
 constexpr const char* kUsage = R"(runner COMMAND ...
   list LIBRARY                              one JSON line per kernel
   selftest LIBRARY WEIGHTS                  one JSON line per kernel, with its checksum
-  logits LIBRARY WEIGHTS --tokens 1,2,3 --out FILE [--kv f16|f32] [--threads N] [--chunk N]
-                                            float32, little-endian, [tokens][vocabulary]
+  logits LIBRARY WEIGHTS --tokens 1,2,3 --out FILE [--kv f16|f32] [--threads N] [--chunk N] [--hidden FILE]
+                                            float32, little-endian, [tokens][vocabulary]; what the head reads, likewise
   kernel LIBRARY NAME IN OUT                runs one kernel between guard pages
       IN   int32 tokens, accumulate, group_begin, group_end, m, k (both padded to 16); packed weights [m * k / 4];
            float32 group scales [m / 16]; int8 q [tokens][k]; {float32, int32} quant [tokens]; float32 y [tokens][m]
@@ -90,17 +90,20 @@ int logits(const Arguments& arguments) {
   const bn_model_info& info = executor.info();
   const int chunk = options["chunk"].empty() ? info.max_tokens : std::min(std::stoi(options["chunk"]), info.max_tokens);
 
-  std::vector<float> rows(ids.size() * info.vocab);
+  const bool wants_hidden = !options["hidden"].empty();
+  std::vector<float> rows(ids.size() * info.vocab), hidden(wants_hidden ? ids.size() * info.embedding : 0);
   std::vector<bn_token> batch;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (ids[i] < 0 || ids[i] >= info.vocab) throw std::runtime_error("token " + std::to_string(ids[i]) + " is unknown");
     const int row = static_cast<int>(batch.size());
-    batch.push_back({ids[i], static_cast<int32_t>(i), 0, row});
+    batch.push_back({ids[i], static_cast<int32_t>(i), 0, row, wants_hidden ? row : -1});
     if (row + 1 < chunk && i + 1 < ids.size()) continue;
-    executor.step(batch.data(), row + 1, rows.data() + (i - row) * info.vocab);
+    executor.step(batch.data(), row + 1, rows.data() + (i - row) * info.vocab,
+                  wants_hidden ? hidden.data() + (i - row) * info.embedding : nullptr);
     batch.clear();
   }
   write_all(options["out"], rows.data(), rows.size() * sizeof(float));
+  if (wants_hidden) write_all(options["hidden"], hidden.data(), hidden.size() * sizeof(float));
   return 0;
 }
 
@@ -147,7 +150,7 @@ int kernel(const Arguments& arguments) {
                      header.group_end <= m / 16;
   if (!valid) throw std::runtime_error("the input's header does not suit kernel " + arguments.at(1));
 
-  bn::GuardedPages weights(m * k / 4, 64), scales(m / 16 * 4, 4), q(tokens * k, 64), quant(tokens * 8, 4);
+  bn::GuardedPages weights(m / 16 * kernel->group_bytes, 64), scales(m / 16 * 4, 4), q(tokens * k, 64), quant(tokens * 8, 4);
   bn::GuardedPages y(tokens * m * 4, 64), scratch(kernel->scratch_bytes, 64);
   input.read(weights);
   input.read(scales);
@@ -162,6 +165,7 @@ int kernel(const Arguments& arguments) {
   args.q = reinterpret_cast<const int8_t*>(q.data());
   args.quant = reinterpret_cast<const bn_quant*>(quant.data());
   args.y = reinterpret_cast<float*>(y.data());
+  args.y_stride = m;
   args.tokens = header.tokens;
   args.accumulate = header.accumulate;
   args.scratch = scratch.data();
@@ -223,7 +227,7 @@ class Bench {
  private:
   void time_kernel(const bn_kernel& kernel, int32_t tokens, int64_t rounds) {
     const int64_t k = (kernel.k + 15) / 16 * 16, groups = kernel.m / 16;
-    const int64_t bytes = kernel.m * k / 4, copies = weights_.bytes() / bytes;
+    const int64_t bytes = groups * kernel.group_bytes, copies = weights_.bytes() / bytes;
     const bn::Pages q(tokens * k), y(tokens * kernel.m * 4), scratch(std::max(kernel.scratch_bytes, 64));
     const std::vector<float> scales(groups, 1.0f);
     const std::vector<bn_quant> quant(tokens, {1.0f, 0});
@@ -233,6 +237,7 @@ class Bench {
     args.q = reinterpret_cast<const int8_t*>(q.data());
     args.quant = quant.data();
     args.y = reinterpret_cast<float*>(y.data());
+    args.y_stride = kernel.m;
     args.tokens = tokens;
     args.scratch = scratch.data();
     const auto start = bn::Clock::now();

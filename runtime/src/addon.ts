@@ -30,8 +30,9 @@ export interface NativeEngine {
   // Each of these starts a request and returns its number.
   generate(prompt: Int32Array, options: NativeGenerateOptions): number;
   logits(tokens: Int32Array): number;
+  /** Texts: the tokens of all in a row, and how many each has. */
+  embed(tokens: Int32Array, lengths: Int32Array, pooling: 'last' | 'mean' | 'cls'): number;
   score(tokens: Int32Array, window: number): number;
-  benchmark(promptTokens: number, newTokens: number, repetitions: number): number;
   measure(): number;
   /** What a request has brought since the last time. Undefined: nothing, `wake` will be called. After its end it is forgotten. */
   take(id: number): NativeOutput | undefined;
@@ -94,14 +95,15 @@ export interface LogitsOutput extends NativeOutput {
   readonly rows: Float32Array;
 }
 
+export interface EmbeddingOutput extends NativeOutput {
+  /** Numbers of the texts that are done, and their vectors one after the other. */
+  readonly texts: Int32Array;
+  readonly rows: Float32Array;
+}
+
 export interface ScoreOutput extends NativeOutput {
   readonly nll: number;
   readonly tokens: number;
-}
-
-export interface BenchmarkOutput extends NativeOutput {
-  readonly prefillSeconds: Float64Array;
-  readonly decodeSeconds: Float64Array;
 }
 
 export interface MeasurementOutput extends NativeOutput {

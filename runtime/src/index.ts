@@ -1,7 +1,7 @@
 export { type Machine, probeMachine } from '../../artifact/machine.ts';
 export type { Manifest } from '../../artifact/manifest.ts';
 export { type Artifact, chooseTarget, readArtifact } from './artifact.ts';
-export type { BenchmarkResult } from './benchmark.ts';
+export type { BenchmarkResult, BenchmarkRow, MachineLimits } from './benchmark.ts';
 export type { ChatMessage } from './chat.ts';
 export type { FinishReason, Generation, GenerationResult } from './generate.ts';
 export {
@@ -13,6 +13,14 @@ export {
   type PerplexityResult,
   type TokenizeOptions,
 } from './model.ts';
-export type { BenchmarkOptions, GenerateOptions, LoadOptions, LoadProgress, PerplexityOptions } from './options.ts';
+export type {
+  BenchmarkOptions,
+  EmbedOptions,
+  GenerateOptions,
+  LoadOptions,
+  LoadProgress,
+  PerplexityOptions,
+  Pooling,
+} from './options.ts';
 export type { GenerationStats } from './stats.ts';
 export type { DecodeOptions, EncodeOptions, Tokenizer, TokenStream } from './tokenizer/index.ts';

@@ -5,17 +5,21 @@ import { type LogitsOutput, loadAddon, type ScoreOutput } from './addon.ts';
 import { checkLibrary, chooseTarget, readArtifact, readTokenizer } from './artifact.ts';
 import { type BenchmarkResult, runBenchmark } from './benchmark.ts';
 import { type ChatMessage, renderChat } from './chat.ts';
+import { embedTexts } from './embed.ts';
 import { Engine } from './engine.ts';
 import { Generation } from './generate.ts';
 import {
   type BenchmarkOptions,
   checkBenchmarkOptions,
+  checkEmbedOptions,
   checkGenerateOptions,
   checkLoadOptions,
   checkPerplexityOptions,
+  type EmbedOptions,
   type GenerateOptions,
   type LoadOptions,
   type PerplexityOptions,
+  type Pooling,
 } from './options.ts';
 import { createTokenizer, type Tokenizer } from './tokenizer/index.ts';
 
@@ -108,7 +112,8 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
     throw signal.reason;
   }
   onProgress?.({ stage: 'ready' });
-  return new Model({ manifest, target, engine, tokenizer, chatTemplate: tokenizerData.chatTemplate });
+  const { chatTemplate } = tokenizerData;
+  return new Model({ manifest, target, engine, tokenizer, chatTemplate, sequences: checked.sequences });
 }
 
 interface ModelParts {
@@ -117,6 +122,7 @@ interface ModelParts {
   readonly engine: Engine;
   readonly tokenizer: Tokenizer;
   readonly chatTemplate: string | null;
+  readonly sequences: number;
 }
 
 /** A model that is ready to run. Any number of generations may run at once; they share the steps of one engine. */
@@ -127,14 +133,17 @@ export class Model {
   readonly tokenizer: Tokenizer;
   /** The model's own Jinja template for conversations. */
   readonly chatTemplate: string | null;
+  /** Generations and embeddings that run at once. */
+  readonly sequences: number;
   readonly #engine: Engine;
 
   /** See openArtifact. */
-  constructor({ manifest, target, engine, tokenizer, chatTemplate }: ModelParts) {
+  constructor({ manifest, target, engine, tokenizer, chatTemplate, sequences }: ModelParts) {
     this.manifest = manifest;
     this.target = target;
     this.tokenizer = tokenizer;
     this.chatTemplate = chatTemplate;
+    this.sequences = sequences;
     this.#engine = engine;
   }
 
@@ -218,6 +227,33 @@ export class Model {
     }
   }
 
+  /** How hidden states become one vector where `embed` is not told: as the model file says, or the last token's. */
+  get pooling(): Pooling {
+    return this.info.pooling ?? 'last';
+  }
+
+  /**
+   * Embeds texts: for each a vector of `info.embedding` values, made of the hidden states that the head would read. Many
+   * texts share a step, in one of the model's `sequences`, beside whatever is being generated.
+   * @throws BitnetError for a text that has more tokens than the context, or none; and for a bad option
+   */
+  async embed(texts: string | readonly string[], options: EmbedOptions = {}): Promise<Float32Array[]> {
+    const checked = checkEmbedOptions(options);
+    const list = typeof texts === 'string' ? [texts] : texts;
+    if (!Array.isArray(list) || !list.every((text) => typeof text === 'string')) {
+      throw new BitnetError('embed takes a text or an array of texts');
+    }
+    const source = {
+      engine: this.#engine,
+      tokenizer: this.tokenizer,
+      pooling: this.pooling,
+      size: this.info.embedding,
+      limit: this.contextLength,
+      trained: this.info.context,
+    };
+    return embedTexts(source, list, checked);
+  }
+
   /**
    * How well the model predicts a text: windows of `window` tokens, each from an empty cache, all but the first token of
    * each predicted. A last window of one token is left out.
@@ -242,16 +278,17 @@ export class Model {
     return { nll, perplexity: Math.exp(nll), tokens: predicted };
   }
 
-  /** Speed of prefill and decode on random tokens, and of the machine. Other requests wait meanwhile. */
+  /** Speed of prefill and decode on random tokens, and of the machine. Let nothing else run meanwhile. */
   async benchmark(options: BenchmarkOptions = {}): Promise<BenchmarkResult> {
     const checked = checkBenchmarkOptions(options);
-    const needed = checked.promptTokens + checked.newTokens;
-    if (needed > this.contextLength) {
-      throw new BitnetError(`${needed} tokens do not fit the context, which has room for ${this.contextLength}`);
-    }
     const { layers, embedding, heads, kvHeads, headDim, ffn } = this.info;
-    const macsPerToken = layers * embedding * (2 * heads * headDim + 2 * kvHeads * headDim + 3 * ffn);
-    const subject = { target: this.target, bytesPerToken: this.manifest.bytesPerToken, macsPerToken };
+    const subject = {
+      target: this.target,
+      weightBytes: this.manifest.bytesPerToken,
+      positionBytes: this.#engine.facts.kvBytes / (this.sequences * this.contextLength),
+      macsPerToken: layers * embedding * (2 * heads * headDim + 2 * kvHeads * headDim + 3 * ffn),
+      sequences: this.sequences,
+    };
     return runBenchmark(this.#engine, subject, checked);
   }
 

@@ -35,7 +35,7 @@ export interface LoadOptions {
   readonly contextLength?: number;
   /** How keys and values are cached: float16 (default), or float32 for twice the memory. */
   readonly kv?: 'f16' | 'f32';
-  /** Generations that run at once; more than that wait for their turn. Default 4. */
+  /** Generations and embeddings that run at once; more than that wait for their turn. Default 4. */
   readonly sequences?: number;
   /** Prompt tokens that a step takes at most: small is quicker to cancel and kinder to others. Default 128. */
   readonly prefillChunk?: number;
@@ -120,26 +120,59 @@ export interface PerplexityOptions {
   readonly signal?: AbortSignal;
 }
 
+const counts = (min: number) =>
+  z
+    .array(integer(min, 2 ** 24))
+    .min(1)
+    .max(64);
+
 const benchmarkSchema = z.strictObject({
-  promptTokens: integer(1, 2 ** 24)
+  promptTokens: counts(1).default([128]).describe('an array of whole numbers from 1'),
+  newTokens: integer(1, 2 ** 24)
     .default(128)
     .describe('a whole number from 1'),
-  newTokens: integer(1, 2 ** 24)
-    .default(32)
-    .describe('a whole number from 1'),
-  repetitions: integer(1, 1000).default(3).describe('a whole number from 1 to 1000'),
+  contexts: counts(0).default([0]).describe('an array of whole numbers from 0'),
+  sequences: counts(1).default([1]).describe('an array of whole numbers from 1'),
+  repetitions: integer(1, 1000).default(6).describe('a whole number from 1 to 1000'),
   onProgress: callback<(done: number, total: number) => void>().optional().describe('a function'),
   signal,
 });
 
 export interface BenchmarkOptions {
-  /** Default 128. */
-  readonly promptTokens?: number;
-  /** Default 32. */
+  /** Lengths of prompts to prefill. Default 128. */
+  readonly promptTokens?: readonly number[];
+  /** Tokens that each sequence decodes. Default 128. */
   readonly newTokens?: number;
-  /** Default 3. */
+  /** Tokens that are in the KV cache before either begins. Default 0. */
+  readonly contexts?: readonly number[];
+  /** How many sequences decode at once. Default 1. */
+  readonly sequences?: readonly number[];
+  /** Runs of each. Default 6: the fewest whose median has an interval of 95% confidence. */
   readonly repetitions?: number;
-  /** Called with the repetitions done so far. */
+  /** Called with the runs done so far, and of how many. */
+  readonly onProgress?: (done: number, total: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+const embedSchema = z.strictObject({
+  pooling: z.enum(['last', 'mean', 'cls']).optional().describe("'last', 'mean' or 'cls'"),
+  normalize: z.boolean().default(true).describe('true or false'),
+  truncate: z.boolean().default(false).describe('true or false'),
+  onProgress: callback<(done: number, total: number) => void>().optional().describe('a function'),
+  signal,
+});
+
+/** How the hidden states of a text become one vector: the last token's, their mean, or the first token's. */
+export type Pooling = 'last' | 'mean' | 'cls';
+
+export interface EmbedOptions {
+  /** Default: as the model file says; if it says nothing, the last token's hidden state. */
+  readonly pooling?: Pooling;
+  /** Scale vectors to a length of 1, so that a dot product is the cosine of their angle. Default true. */
+  readonly normalize?: boolean;
+  /** Embed the beginning of a text that is too long. Default false: it is an error. */
+  readonly truncate?: boolean;
+  /** Called with the texts done so far, and of how many. */
   readonly onProgress?: (done: number, total: number) => void;
   readonly signal?: AbortSignal;
 }
@@ -148,9 +181,11 @@ export interface BenchmarkOptions {
 export const checkLoadOptions = (options: LoadOptions) => check(loadSchema, options);
 export const checkGenerateOptions = (options: GenerateOptions) => check(generateSchema, options);
 export const checkPerplexityOptions = (options: PerplexityOptions) => check(perplexitySchema, options);
+export const checkEmbedOptions = (options: EmbedOptions) => check(embedSchema, options);
 export const checkBenchmarkOptions = (options: BenchmarkOptions) => check(benchmarkSchema, options);
 
 export type CheckedGenerateOptions = ReturnType<typeof checkGenerateOptions>;
+export type CheckedEmbedOptions = ReturnType<typeof checkEmbedOptions>;
 export type CheckedBenchmarkOptions = ReturnType<typeof checkBenchmarkOptions>;
 
 function check<Shape extends z.core.$ZodLooseShape>(

@@ -17,12 +17,6 @@ export interface GenerationStats {
   readonly decodeTokensPerSecond: number;
 }
 
-/** Median; of an even number of values, the mean of the middle two. NaN of none. */
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
-}
-
 export function statsOf(native: NativeStats): GenerationStats {
   const rate = (tokens: number, ns: number) => (ns > 0 ? (tokens / ns) * 1e9 : 0);
   return {

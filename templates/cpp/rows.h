@@ -134,6 +134,17 @@ static inline void bn_quantise_row(int8_t *q, bn_quant *quant, const float *x) {
   quant->sum = bn_i32_reduce_add(sum);
 }
 
+template <int N>
+static inline void bn_scale_row(float *x, float factor) {
+  for (int i = 0; i < N; i += BN_LANES) bn_store(x + i, bn_mul(bn_load(x + i), bn_set(factor)));
+}
+
+// y += x
+template <int N>
+static inline void bn_add_row(float *y, const float *x) {
+  for (int i = 0; i < N; i += BN_LANES) bn_store(y + i, bn_add(bn_load(y + i), bn_load(x + i)));
+}
+
 // y = max(gate, 0)^2 * up
 template <int N>
 static inline void bn_relu2_gate(float *y, const float *gate, const float *up) {
@@ -149,6 +160,18 @@ static inline void bn_silu_gate(float *y, const float *gate, const float *up) {
   for (int i = 0; i < N; i += BN_LANES) {
     const bn_f32 g = bn_load(gate + i);
     const bn_f32 e = bn_exp(bn_sub(bn_set(0.0f), g));
+    bn_store(y + i, bn_mul(bn_div(g, bn_add(bn_set(1.0f), e)), bn_load(up + i)));
+  }
+}
+
+// y = gate / (1 + e^(-2 u)) * up with u = sqrt(2 / pi) (gate + 0.044715 gate^3): GELU by tanh, since
+// (1 + tanh u) / 2 = 1 / (1 + e^(-2 u))
+template <int N>
+static inline void bn_gelu_gate(float *y, const float *gate, const float *up) {
+  for (int i = 0; i < N; i += BN_LANES) {
+    const bn_f32 g = bn_load(gate + i);
+    const bn_f32 inner = bn_fma(bn_mul(bn_mul(g, g), g), bn_set(0.044715f), g);
+    const bn_f32 e = bn_exp(bn_mul(inner, bn_set(-1.59576912f)));
     bn_store(y + i, bn_mul(bn_div(g, bn_add(bn_set(1.0f), e)), bn_load(up + i)));
   }
 }

@@ -1,11 +1,29 @@
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { defaultModel } from '../../index.ts';
 import { targets } from '../../targets/index.ts';
+import { f32, safetensorsBytes } from '../safetensors-bytes.ts';
+import { temporaryFolder } from '../support/temporary.ts';
 import { fixture, invoke, start } from './invoke.ts';
 
-const COMMANDS = ['run', 'compile', 'inspect', 'explain', 'logits', 'perplexity', 'bench', 'doctor', 'targets'];
+const COMMANDS = [
+  'run',
+  'compile',
+  'convert',
+  'verify',
+  'repair',
+  'inspect',
+  'explain',
+  'logits',
+  'embed',
+  'perplexity',
+  'bench',
+  'doctor',
+  'targets',
+];
 const usage = suite('command line');
 
 usage('lists its commands and exit codes', async () => {
@@ -62,7 +80,7 @@ usage('ends with 2 where nobody gives a prompt', async () => {
 const BAD: [string, string[], RegExp][] = [
   ['a missing model', ['run', '/no/such.gguf', '-p', 'x'], /^error: cannot read \/no\/such\.gguf/],
   ['a file that is no model', ['compile', fixture('b158-i2s.json')], /is not a model file/],
-  ['a file that is no GGUF', ['inspect', fixture('b158-i2s.json')], /is not a GGUF file/],
+  ['a file that is no GGUF', ['inspect', fixture('b158-i2s.json')], /is not a model file that we know/],
   ['an unknown target', ['compile', '--target', 'z80'], /no target 'z80'\nhint: targets: ref/],
   ['two targets to run on', ['run', '-p', 'x', '--target', 'ref,x86-avx2'], /runs on one target/],
   ['an unknown shape', ['bench', '--shape', '9t'], /no shape "9t"\nhint: .*2b4t/],
@@ -89,6 +107,17 @@ usage('inspects a file as tables, long arrays cut short', async () => {
   assert.match(stdout, /^general\.architecture +string +bitnet-b1\.58$/m);
   assert.match(stdout, /^tokenizer\.ggml\.tokens +string\[512\] .*, …$/m);
   assert.match(stdout, /^blk\.0\.attn_k\.weight +128 × 256 +I2_S +\d+ +8224$/m);
+});
+
+usage('inspects a SafeTensors file, and one in a folder', async () => {
+  const folder = temporaryFolder('inspect');
+  const file = join(folder, 'model.safetensors');
+  writeFileSync(file, safetensorsBytes({ 'model.norm.weight': f32([4], [1, 2, 3, 4]) }));
+  for (const path of [file, folder]) {
+    const { code, stdout } = await invoke(['inspect', path]);
+    assert.is(code, 0);
+    assert.match(stdout, /^model\.norm\.weight +4 +F32 +\d+ +16$/m);
+  }
 });
 
 usage('inspects a file as JSON, in full', async () => {

@@ -29,6 +29,8 @@ export interface LogitsOptions {
   readonly threads?: number;
   /** Tokens in a step; as many as it takes where it is left out. */
   readonly chunk?: number;
+  /** A file for the hidden states, too: float32, [tokens][embedding]. */
+  readonly hidden?: string;
 }
 
 /** Logits after each token, [tokens][vocab], with a float32 KV cache. `file` is for the answer to pass through. */
@@ -36,10 +38,11 @@ export async function logitsOf(
   { bed, library, weights, manifest }: Compiled,
   tokens: readonly number[],
   file: string,
-  { threads = 1, chunk }: LogitsOptions = {},
+  { threads = 1, chunk, hidden }: LogitsOptions = {},
 ): Promise<Float32Array[]> {
   const options = ['--tokens', tokens.join(), '--kv', 'f32', '--threads', String(threads), '--out', file];
   if (chunk) options.push('--chunk', String(chunk));
+  if (hidden) options.push('--hidden', hidden);
   const { code, stderr } = await runner(bed, 'logits', library, weights, ...options);
   assert.is(code, 0, stderr);
   const all = new Float32Array(new Uint8Array(readFileSync(file)).buffer);

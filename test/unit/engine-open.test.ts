@@ -109,7 +109,7 @@ test('a folder that is no artifact, a damaged manifest and one of another versio
   writeFileSync(file, '{"format": 1');
   assert.match((await refusal(folder)).message, 'manifest.json is no JSON');
   writeFileSync(file, JSON.stringify({ ...manifest, format: 2 }));
-  assert.match((await refusal(folder)).message, /of format 2, ABI 1; this runtime reads format 1, ABI 1/);
+  assert.match((await refusal(folder)).message, /of format 2, ABI 2; this runtime reads format 1, ABI 2/);
   writeFileSync(file, JSON.stringify({ ...manifest, bytesPerToken: -1 }));
   assert.match((await refusal(folder)).message, 'damaged at bytesPerToken');
   writeFileSync(file, '[]');

@@ -1,7 +1,7 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { ModelIR } from '../../compiler/ir/model.ts';
-import type { Plan, Step } from '../../compiler/ir/plan.ts';
+import { needsBarrier, type Plan, type Step } from '../../compiler/ir/plan.ts';
 import { planModel } from '../../compiler/passes/index.ts';
 import { type Sketch, sketch } from '../support/model-ir.ts';
 
@@ -14,9 +14,19 @@ const RAGGED: Sketch = {
   headDim: 24,
   headEncoding: 'bf16',
 };
+const QWEN: Sketch = { architecture: 'qwen3', embedding: 72, ffn: 90, headDim: 40, inputNorms: true };
+const GEMMA: Sketch = {
+  ...QWEN,
+  architecture: 'gemma3',
+  window: { positions: 8, local: [true, false], ropeBase: 100 },
+  attentionScale: 0.25,
+};
 const MODELS: Readonly<Record<string, Sketch>> = {
   plain: {},
   ragged: RAGGED,
+  qwen3: QWEN,
+  gemma3: GEMMA,
+  'gemma3 without input norms': { ...GEMMA, inputNorms: false, window: undefined },
   'wide ffn': { ffn: 4096 },
   'wide attention': { heads: 32, headDim: 64, kvHeads: 32 },
   scaled: { scaleTensors: true },
@@ -28,14 +38,16 @@ const plan = suite('plan');
 function uses(step: Step): { reads: string[]; writes: string[] } {
   switch (step.op) {
     case 'embed':
-      return { reads: [], writes: [step.out, step.angles] };
+      return { reads: [], writes: [step.out, step.angles, ...(step.localAngles ? [step.localAngles] : [])] };
+    case 'norm':
+      return { reads: [step.input, ...(step.accumulate ? [step.out] : [])], writes: [step.out] };
     case 'norm_quantise':
     case 'gated_quantise':
-      return { reads: [step.input], writes: ['q', 'quant'] };
+      return { reads: [step.input], writes: [step.q, step.quant] };
     case 'bitlinear':
-      return { reads: ['q', 'quant', ...(step.accumulate ? [step.out] : [])], writes: [step.out] };
+      return { reads: [step.q, step.quant, ...(step.accumulate ? [step.out] : [])], writes: [step.out] };
     case 'rope_store':
-      return { reads: [step.qkv, step.angles], writes: [step.qkv] };
+      return { reads: [step.qkv, step.angles, ...(step.localAngles ? [step.localAngles] : [])], writes: [step.qkv] };
     case 'attention':
       return { reads: [step.qkv], writes: [step.out] };
     case 'final_norm':
@@ -45,6 +57,20 @@ function uses(step: Step): { reads: string[]; writes: string[] } {
   }
 }
 
+/** The steps between one barrier and the next: threads may be at any of them. */
+function runs(steps: readonly Step[]): Step[][] {
+  const all: Step[][] = [];
+  let run: Step[] = [];
+  steps.forEach((step, i) => {
+    run.push(step);
+    if (!needsBarrier(step, steps[i + 1])) return;
+    all.push(run);
+    run = [];
+  });
+  assert.equal(run, [], 'the last step has a barrier');
+  return all;
+}
+
 /**
  * Runs the plan of a model on names alone: every write marks the bytes of its buffer as holding that buffer, and a read
  * must find its own mark.
@@ -52,7 +78,7 @@ function uses(step: Step): { reads: string[]; writes: string[] } {
 function assertNothingIsOverwritten({ prologue, layer, epilogue, buffers, workspaceBytes }: Plan): void {
   const owner = new Array<string | undefined>(workspaceBytes);
   const place = (name: string) => buffers.find((buffer) => buffer.name === name)!;
-  for (const step of [...prologue, ...layer, ...layer, ...layer, ...epilogue]) {
+  const check = (step: Step) => {
     const { reads, writes } = uses(step);
     for (const name of [...reads, ...writes]) assert.ok(place(name), `${step.op} uses ${name}, which has no place`);
     for (const name of reads) {
@@ -61,14 +87,18 @@ function assertNothingIsOverwritten({ prologue, layer, epilogue, buffers, worksp
         if (owner[at] !== name) assert.unreachable(`${step.op} reads ${name}, but ${owner[at]} was written over it`);
       }
     }
-    for (const name of writes) {
+    for (const name of writes) owner.fill(name, place(name).offset, place(name).offset + place(name).bytes);
+  };
+  for (const run of [prologue, layer, layer, layer, epilogue].flatMap(runs)) {
+    for (const step of run) check(step);
+    // What any step of a run writes must lie apart from all that the others touch.
+    const touched = [...new Set(run.flatMap((step) => Object.values(uses(step)).flat()))];
+    for (const name of new Set(run.flatMap((step) => uses(step).writes))) {
       const { offset, bytes } = place(name);
-      // What is read in the same step must not be written over while it runs.
-      for (const other of reads.filter((candidate) => candidate !== name)) {
+      for (const other of touched.filter((candidate) => candidate !== name)) {
         const rival = place(other);
         assert.ok(offset + bytes <= rival.offset || rival.offset + rival.bytes <= offset, `${name} lies on ${other}`);
       }
-      owner.fill(name, offset, offset + bytes);
     }
   }
 }
@@ -129,7 +159,8 @@ plan('projections that share their input become one matrix, each part of whole r
 
 plan('the activation, the norms and the rotation follow from the architecture', () => {
   const summary = (architecture: string) => {
-    const { layer, ropePairs } = planModel(sketch({ architecture }));
+    const { layer, hyper } = planModel(sketch({ architecture }));
+    const ropePairs = hyper.rope.pairs;
     const gate = layer.find((step) => step.op === 'gated_quantise')!;
     const norms = layer.flatMap((step) => (step.op === 'norm_quantise' ? [step.norm] : []));
     return { activation: gate.activation, gateNorm: gate.norm, norms, ropePairs };
@@ -149,6 +180,99 @@ plan('the activation, the norms and the rotation follow from the architecture', 
     activation: 'silu',
   };
   assert.equal(summary('llama'), llama);
+});
+
+const ops = (steps: readonly Step[]) =>
+  steps.map((step) => {
+    if (step.op === 'bitlinear')
+      return `${step.out}[${step.row}] ${step.accumulate ? '+=' : '='} ${step.use} ${step.q}`;
+    if (step.op === 'norm') return `${step.out} ${step.accumulate ? '+=' : '='} ${step.norm} ${step.input}`;
+    if (step.op === 'norm_quantise') return `${step.q} = ${step.norm} ${step.input}`;
+    return step.op;
+  });
+
+plan('a norm before each projection keeps projections apart, and costs no barrier', () => {
+  const { layer } = planModel(sketch(GEMMA));
+  assert.equal(ops(layer), [
+    'normed = attn_norm x',
+    'query_q = attn_q_norm_in normed',
+    'key_q = attn_k_norm_in normed',
+    'value_q = attn_v_norm_in normed',
+    'qkv[0] = query query_q',
+    'qkv[160] = key key_q',
+    'qkv[240] = value value_q',
+    'rope_store',
+    'attention',
+    'q = attn_output_norm_in attended',
+    'projected[0] = attn_output q',
+    'x += post_attention_norm projected',
+    'normed = ffn_norm x',
+    'gate_q = ffn_gate_norm_in normed',
+    'up_q = ffn_up_norm_in normed',
+    'gate_up[0] = gate gate_q',
+    'gate_up[96] = up up_q',
+    'gated_quantise',
+    'projected[0] = down q',
+    'x += post_ffw_norm projected',
+  ]);
+  const gate = layer.find((step) => step.op === 'gated_quantise')!;
+  assert.equal([gate.norm, gate.activation], ['ffn_down_norm_in', 'gelu']);
+  assert.equal(
+    runs(layer).map((run) => run.length),
+    [4, 3, 1, 1, 1, 1, 4, 2, 1, 1, 1],
+  );
+});
+
+plan('without them projections are one matrix, norms of heads and of residuals stay', () => {
+  const { layer, prologue } = planModel(sketch({ ...GEMMA, inputNorms: false }));
+  assert.equal(ops(layer), [
+    'q = attn_norm x',
+    'qkv[0] = qkv q',
+    'rope_store',
+    'attention',
+    'q = null attended',
+    'projected[0] = attn_output q',
+    'x += post_attention_norm projected',
+    'q = ffn_norm x',
+    'gate_up[0] = gate_up q',
+    'gated_quantise',
+    'projected[0] = down q',
+    'x += post_ffw_norm projected',
+  ]);
+  const rope = layer.find((step) => step.op === 'rope_store')!;
+  assert.equal([rope.queryNorm, rope.keyNorm], ['attn_q_norm', 'attn_k_norm']);
+  const [embed] = prologue;
+  assert.ok(embed?.op === 'embed' && embed.scale === Math.fround(Math.sqrt(72)));
+});
+
+plan('local layers have angles and a window of their own', () => {
+  const local = planModel(sketch(GEMMA));
+  assert.equal(local.localFrequencies?.slice(0, 2), [1, 100 ** (-2 / 40)]);
+  assert.is(local.layer.find((step) => step.op === 'attention')!.window, 8);
+  assert.is(local.layer.find((step) => step.op === 'rope_store')!.localAngles, 'local_angles');
+  const everywhere = planModel(sketch(QWEN));
+  assert.is(everywhere.localFrequencies, null);
+  assert.is(everywhere.layer.find((step) => step.op === 'attention')!.window, null);
+  assert.not(everywhere.buffers.some(({ name }) => name === 'local_angles'));
+});
+
+plan('the norms of a layer are packed in the order of the steps that read them', () => {
+  const names = planModel(sketch(GEMMA)).weights.layer.flatMap(({ name, kind }) => (kind === 'vector' ? [name] : []));
+  assert.equal(names, [
+    'attn_norm',
+    'attn_q_norm_in',
+    'attn_k_norm_in',
+    'attn_v_norm_in',
+    'attn_q_norm',
+    'attn_k_norm',
+    'attn_output_norm_in',
+    'post_attention_norm',
+    'ffn_norm',
+    'ffn_gate_norm_in',
+    'ffn_up_norm_in',
+    'ffn_down_norm_in',
+    'post_ffw_norm',
+  ]);
 });
 
 plan('a head of its own is packed beside the embedding, a tied one is not', () => {

@@ -21,7 +21,10 @@ function changed(name: string, change: Partial<TensorIR> | null, model: ModelIR 
 const message = async (model: ModelIR) => (await refusal(() => planModel(model))).message;
 
 test('a whole model is let through, in each architecture', () => {
-  for (const architecture of ['bitnet', 'bitnet-b1.58', 'bitnet-25', 'llama']) planModel(sketch({ architecture }));
+  for (const architecture of ['bitnet', 'bitnet-b1.58', 'bitnet-25', 'llama', 'qwen3', 'gemma3']) {
+    planModel(sketch({ architecture }));
+  }
+  for (const architecture of ['qwen3', 'gemma3']) planModel(sketch({ architecture, inputNorms: true }));
 });
 
 test('every tensor that is missing is named', async () => {
@@ -32,7 +35,7 @@ test('every tensor that is missing is named', async () => {
 });
 
 test('a tensor too many is named', async () => {
-  const extra: TensorIR = { name: 'blk.0.attn_q.bias', shape: [64], encoding: 'f32', offset: 0, bytes: 256 };
+  const extra: TensorIR = { name: 'blk.0.attn_q.bias', shape: [64], encoding: 'f32', file: 0, offset: 0, bytes: 256 };
   const model = sketch();
   assert.match(
     await message({ ...model, tensors: [...model.tensors, extra] }),
@@ -44,6 +47,29 @@ test('a sub-norm in an architecture without them is one too many', async () => {
   assert.match(
     await message({ ...sketch(), architecture: 'llama' }),
     /tensor blk\.0\.attn_sub_norm\.weight is not part/,
+  );
+});
+
+test('norms before the projections are all there or none', async () => {
+  const whole = sketch({ architecture: 'gemma3', inputNorms: true });
+  for (const { name } of whole.tensors)
+    assert.is(await message(changed(name, null, whole)), `tensor ${name} is missing`);
+  const one = whole.tensors.find(({ name }) => name === 'blk.1.ffn_up_norm_in.weight')!;
+  const plain = sketch({ architecture: 'gemma3' });
+  const error = await refusal(() => planModel({ ...plain, tensors: [...plain.tensors, one] }));
+  assert.is(error.message, 'tensor blk.0.attn_q_norm_in.weight is missing');
+  assert.match(error.hint!, /before every projection of every layer, or before none/);
+  assert.match(await message({ ...whole, architecture: 'llama' }), /tensor blk\.0\.attn_q_norm\w*\.weight is not part/);
+});
+
+test('norms of heads and residuals are asked for, and refused where they have no place', async () => {
+  const gemma = sketch({ architecture: 'gemma3' });
+  assert.match(await message({ ...gemma, architecture: 'qwen3' }), /blk\.0\.post_attention_norm\.weight is not part/);
+  const qwen = sketch({ architecture: 'qwen3' });
+  assert.is(await message({ ...qwen, architecture: 'gemma3' }), 'tensor blk.0.post_attention_norm.weight is missing');
+  assert.match(
+    await message(changed('blk.0.attn_q_norm.weight', { shape: [64] }, qwen)),
+    /attn_q_norm\.weight has shape \[64\], but \[16\]/,
   );
 });
 

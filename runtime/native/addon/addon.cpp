@@ -5,7 +5,8 @@
 #include <map>
 #include <stdexcept>
 
-#include "../engine/benchmark.h"
+#include "../engine/measurement.h"
+#include "../engine/embedding.h"
 #include "../engine/engine.h"
 #include "../engine/generation.h"
 #include "../engine/logits.h"
@@ -72,6 +73,10 @@ GenerationOptions generation_options(const Napi::Object& from) {
   return options;
 }
 
+Pooling pooling(const std::string& name) {
+  return name == "mean" ? Pooling::mean : name == "cls" ? Pooling::cls : Pooling::last;
+}
+
 // --- C++ to JavaScript ---
 
 const char* name_of(Ending ending) {
@@ -99,12 +104,6 @@ Napi::Float32Array to_js(Napi::Env env, const std::vector<float>& values) {
   return array;
 }
 
-Napi::Float64Array to_js(Napi::Env env, const std::vector<double>& values) {
-  auto array = Napi::Float64Array::New(env, values.size());
-  std::copy(values.begin(), values.end(), array.Data());
-  return array;
-}
-
 Napi::Object to_js(Napi::Env env, const GenerationStats& stats) {
   auto object = Napi::Object::New(env);
   const auto set = [&](const char* key, int64_t value) { object.Set(key, static_cast<double>(value)); };
@@ -124,14 +123,14 @@ void fill(Napi::Object& object, const Generation::Output& output) {
 
 void fill(Napi::Object& object, const Logits::Output& output) { object.Set("rows", to_js(object.Env(), output.rows)); }
 
+void fill(Napi::Object& object, const Embedding::Output& output) {
+  object.Set("texts", to_js(object.Env(), output.texts));
+  object.Set("rows", to_js(object.Env(), output.rows));
+}
+
 void fill(Napi::Object& object, const Score::Output& output) {
   object.Set("nll", output.nll);
   object.Set("tokens", static_cast<double>(output.tokens));
-}
-
-void fill(Napi::Object& object, const Benchmark::Output& output) {
-  object.Set("prefillSeconds", to_js(object.Env(), output.prefill_seconds));
-  object.Set("decodeSeconds", to_js(object.Env(), output.decode_seconds));
 }
 
 void fill(Napi::Object& object, const Measurement::Output& output) {
@@ -151,8 +150,8 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
                        {InstanceAccessor<&EngineObject::facts>("facts"),
                         InstanceMethod<&EngineObject::generate>("generate"),
                         InstanceMethod<&EngineObject::logits>("logits"),
+                        InstanceMethod<&EngineObject::embed>("embed"),
                         InstanceMethod<&EngineObject::score>("score"),
-                        InstanceMethod<&EngineObject::benchmark>("benchmark"),
                         InstanceMethod<&EngineObject::measure>("measure"),
                         InstanceMethod<&EngineObject::take>("take"),
                         InstanceMethod<&EngineObject::cancel>("cancel"),
@@ -176,8 +175,8 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   }
 
  private:
-  using AnyRequest = std::variant<std::shared_ptr<Generation>, std::shared_ptr<Logits>, std::shared_ptr<Score>,
-                                  std::shared_ptr<Benchmark>, std::shared_ptr<Measurement>>;
+  using AnyRequest = std::variant<std::shared_ptr<Generation>, std::shared_ptr<Logits>, std::shared_ptr<Embedding>,
+                                  std::shared_ptr<Score>, std::shared_ptr<Measurement>>;
 
   class DisposeWorker : public Napi::AsyncWorker {
    public:
@@ -236,13 +235,12 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
 
   Napi::Value logits(const Napi::CallbackInfo& info) { return submit<Logits>(info, ids(info[0])); }
 
-  Napi::Value score(const Napi::CallbackInfo& info) {
-    return submit<Score>(info, ids(info[0]), info[1].As<Napi::Number>().Int32Value());
+  Napi::Value embed(const Napi::CallbackInfo& info) {
+    return submit<Embedding>(info, ids(info[0]), ids(info[1]), pooling(info[2].As<Napi::String>()));
   }
 
-  Napi::Value benchmark(const Napi::CallbackInfo& info) {
-    const auto argument = [&](int index) { return info[index].As<Napi::Number>().Int32Value(); };
-    return submit<Benchmark>(info, argument(0), argument(1), argument(2), engine_->facts().chunk);
+  Napi::Value score(const Napi::CallbackInfo& info) {
+    return submit<Score>(info, ids(info[0]), info[1].As<Napi::Number>().Int32Value());
   }
 
   Napi::Value measure(const Napi::CallbackInfo& info) { return submit<Measurement>(info); }

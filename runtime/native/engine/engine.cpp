@@ -25,7 +25,8 @@ Engine::Facts facts_of(Executor& executor, int chunk) {
           executor.workspace_bytes()};
 }
 
-Request& request_of(const std::variant<std::shared_ptr<SequenceRequest>, std::shared_ptr<Task>>& waiting) {
+template <typename... Types>
+Request& request_of(const std::variant<std::shared_ptr<Types>...>& waiting) {
   return std::visit([](const auto& request) -> Request& { return *request; }, waiting);
 }
 
@@ -48,17 +49,29 @@ void Engine::submit(std::shared_ptr<SequenceRequest> request) {
     throw std::invalid_argument(std::to_string(count) + " tokens do not fit a context of " +
                                 std::to_string(facts_.context));
   }
-  const std::vector<int32_t>& text = request->text();
-  const auto wrong = std::find_if(text.begin(), text.end(), [&](int32_t id) { return id < 0 || id >= facts_.vocab; });
-  if (wrong != text.end()) {
-    throw std::invalid_argument("token " + std::to_string(*wrong) + " at index " +
-                                std::to_string(wrong - text.begin()) + " is outside the vocabulary of " +
-                                std::to_string(facts_.vocab));
+  check_tokens(request->text());
+  enqueue(std::move(request));
+}
+
+void Engine::submit(std::shared_ptr<Embedding> request) {
+  if (request->tokens().empty()) throw std::invalid_argument("there are no tokens to run");
+  if (request->longest() > facts_.context) {
+    throw std::invalid_argument(std::to_string(request->longest()) + " tokens do not fit a context of " +
+                                std::to_string(facts_.context));
   }
+  check_tokens(request->tokens());
   enqueue(std::move(request));
 }
 
 void Engine::submit(std::shared_ptr<Task> task) { enqueue(std::move(task)); }
+
+void Engine::check_tokens(const std::vector<int32_t>& tokens) const {
+  const auto wrong = std::find_if(tokens.begin(), tokens.end(), [&](int32_t id) { return id < 0 || id >= facts_.vocab; });
+  if (wrong == tokens.end()) return;
+  throw std::invalid_argument("token " + std::to_string(*wrong) + " at index " +
+                              std::to_string(wrong - tokens.begin()) + " is outside the vocabulary of " +
+                              std::to_string(facts_.vocab));
+}
 
 void Engine::enqueue(Waiting request) {
   {
@@ -98,7 +111,8 @@ void Engine::loop(bool pin) {
     while (collect()) {
       drop_cancelled();
       admit();
-      if (step()) continue;
+      const bool stepped = step(), embedded = embed();
+      if (stepped || embedded) continue;
       std::unique_lock lock(mutex_);
       signal_.wait(lock, [&] { return poked_ || stopping_; });
     }
@@ -132,16 +146,29 @@ void Engine::drop_cancelled() {
     active_[i].request->end(Ending::cancelled);
     remove(i);
   }
+  std::erase_if(embeddings_, [&](const Holding<Embedding>& embedding) {
+    if (!embedding.request->cancelled()) return false;
+    embedding.request->end(Ending::cancelled);
+    slots_.release(embedding.slot);
+    return true;
+  });
 }
 
 // Gives slots to those who wait, in order; a task runs when all before it are done.
 void Engine::admit() {
   while (!waiting_.empty()) {
     if (const auto* task = std::get_if<std::shared_ptr<Task>>(&waiting_.front())) {
-      if (!active_.empty()) return;
+      if (!active_.empty() || !embeddings_.empty()) return;
       const std::shared_ptr<Task> next = *task;
       waiting_.pop_front();
       run(next);
+      continue;
+    }
+    if (const auto* embedding = std::get_if<std::shared_ptr<Embedding>>(&waiting_.front())) {
+      const int slot = slots_.acquire({}, false);
+      if (slot < 0) return;
+      embeddings_.push_back({*embedding, slot});
+      waiting_.pop_front();
       continue;
     }
     const auto& request = std::get<std::shared_ptr<SequenceRequest>>(waiting_.front());
@@ -193,7 +220,7 @@ bool Engine::step() {
     parts.push_back({index, first, count, rows});
     for (int i = first; i < first + count; ++i) {
       const int row = active.request->wants_logits(i) ? rows++ : -1;
-      batch.push_back({active.request->tokens()[i], i, active.slot, row});
+      batch.push_back({active.request->tokens()[i], i, active.slot, row, -1});
     }
   };
   const auto left = [&](size_t index) {
@@ -242,12 +269,25 @@ bool Engine::step() {
   return true;
 }
 
+// Runs one step of texts to embed; requests take turns. False: there are none.
+bool Engine::embed() {
+  if (embeddings_.empty()) return false;
+  const size_t index = turn_ % embeddings_.size();
+  const auto [request, slot] = embeddings_[index];
+  if (request->step(*executor_, slot, facts_.chunk)) return true;
+  slots_.release(slot);
+  embeddings_.erase(embeddings_.begin() + static_cast<std::ptrdiff_t>(index));
+  return true;
+}
+
 void Engine::end_all(const std::string& error) {
   collect();
   for (const Waiting& waiting : waiting_) request_of(waiting).end(Ending::error, error);
   for (const Active& active : active_) active.request->end(Ending::error, error);
+  for (const Holding<Embedding>& embedding : embeddings_) embedding.request->end(Ending::error, error);
   waiting_.clear();
   active_.clear();
+  embeddings_.clear();
 }
 
 void Engine::remove(size_t index) {

@@ -1,7 +1,7 @@
 // One model, one thread, any number of requests: continuous batching.
 //
 // Each step runs one token of every sequence that is decoding and a chunk of one that is still reading its prompt; they
-// take turns at that. Requests beyond the number of KV slots wait in order of arrival. The kernels compute each token
+// take turns at that. Texts to embed have steps of their own in between. Requests beyond the number of KV slots wait in order of arrival. The kernels compute each token
 // independently of what else is in the step, so a result never depends on the company.
 #pragma once
 
@@ -13,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "embedding.h"
 #include "executor.h"
 #include "request.h"
 #include "slots.h"
@@ -42,6 +43,7 @@ class Engine {
   // Any thread. After shutdown() a request ends with an error at once.
   // Throws std::invalid_argument where a token is outside the vocabulary or there are more of them than the context.
   void submit(std::shared_ptr<SequenceRequest> request);
+  void submit(std::shared_ptr<Embedding> request);
   void submit(std::shared_ptr<Task> task);
 
   // Any thread. To be called after something was taken from a request's box, or the request was cancelled.
@@ -51,18 +53,22 @@ class Engine {
   void shutdown();
 
  private:
-  using Waiting = std::variant<std::shared_ptr<SequenceRequest>, std::shared_ptr<Task>>;
-  struct Active {
-    std::shared_ptr<SequenceRequest> request;
+  using Waiting = std::variant<std::shared_ptr<SequenceRequest>, std::shared_ptr<Embedding>, std::shared_ptr<Task>>;
+  template <typename Type>
+  struct Holding {
+    std::shared_ptr<Type> request;
     int slot;
   };
+  using Active = Holding<SequenceRequest>;
 
+  void check_tokens(const std::vector<int32_t>& tokens) const;
   void enqueue(Waiting request);
   void loop(bool pin);
   bool collect();
   void admit();
   void run(const std::shared_ptr<Task>& task);
   bool step();
+  bool embed();
   void drop_cancelled();
   void end_all(const std::string& error);
   void remove(size_t index);
@@ -81,6 +87,7 @@ class Engine {
   Slots slots_;
   std::deque<Waiting> waiting_;
   std::vector<Active> active_;
+  std::vector<Holding<Embedding>> embeddings_;
   size_t turn_ = 0;
   const int max_rows_;  // logits rows that one request may have in a step
   Pages logits_;

@@ -7,9 +7,13 @@
 namespace bn {
 namespace {
 
+int64_t cache_bytes(const bn_model_info& info, int kv_type, int positions) {
+  return (info.kv_bytes(kv_type, positions) + 63) / 64 * 64;
+}
+
 // Bytes of one sequence's cache, refusing what the machine could never hold.
 int64_t kv_sequence_bytes(const bn_model_info& info, const ExecutorOptions& options) {
-  const int64_t bytes = (info.kv_bytes(options.kv_type, options.context) + 63) / 64 * 64;
+  const int64_t bytes = cache_bytes(info, options.kv_type, options.context);
   if (bytes > memory_limit() / options.sequences) {
     throw std::runtime_error("a KV cache of " + std::to_string(options.sequences) + " sequences of " +
                              std::to_string(options.context) + " positions takes " +
@@ -37,21 +41,30 @@ Executor::Executor(const ExecutorOptions& options)
   library_.check_kernels(*options.expected, library_.self_test(weights_));
 }
 
-void Executor::step(const bn_token* tokens, int count, float* logits) {
+Cache Executor::part_of_cache(int sequence, int positions) const {
+  return {kv_.data() + sequence * kv_sequence_bytes_, cache_bytes(info(), kv_type_, positions), positions};
+}
+
+int64_t Executor::sequences_in_part(int positions) const {
+  return kv_sequence_bytes_ / cache_bytes(info(), kv_type_, positions);
+}
+
+void Executor::step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache) {
   std::memset(&team_, 0, sizeof(team_));
   team_.threads = pool_.threads();
   bn_step_args args{};
   args.weights = weights_.data();
   args.workspace = workspace_.data();
-  args.kv = kv_.data();
-  args.kv_sequence_bytes = kv_sequence_bytes_;
-  args.kv_capacity = context_;
+  args.kv = cache.base;
+  args.kv_sequence_bytes = cache.sequence_bytes;
+  args.kv_capacity = cache.positions;
   args.kv_type = kv_type_;
   args.tokens = tokens;
   args.token_count = count;
   args.logits_count = static_cast<int32_t>(
       std::count_if(tokens, tokens + count, [](const bn_token& token) { return token.logits_row >= 0; }));
   args.logits = logits;
+  args.hidden = hidden;
   args.team = &team_;
   const auto step = info().step;
   pool_.run([&](int thread) { step(&args, thread); });

@@ -20,6 +20,13 @@ struct ExecutorOptions {
   int sequences = 1;
 };
 
+// Where a step finds the keys and values of its sequences.
+struct Cache {
+  uint8_t* base;
+  int64_t sequence_bytes;
+  int positions;  // of each sequence
+};
+
 class Executor {
  public:
   // Opens, checks and self-tests. Throws std::runtime_error with what is wrong.
@@ -33,9 +40,19 @@ class Executor {
   int64_t kv_bytes() const { return kv_.bytes(); }
   int64_t workspace_bytes() const { return workspace_.bytes(); }
 
+  // The cache of all sequences.
+  Cache cache() const { return {kv_.data(), kv_sequence_bytes_, context_}; }
+  // The place of one sequence, cut into sequences of that many positions.
+  Cache part_of_cache(int sequence, int positions) const;
+  // How many of those there is room for.
+  int64_t sequences_in_part(int positions) const;
+
   // Runs `count` tokens, at most info().max_tokens, on all threads. `logits` has room for one row per token with a
-  // logits_row. Call from one thread only.
-  void step(const bn_token* tokens, int count, float* logits);
+  // logits_row, `hidden` for one per token with a hidden_row; null where there are none. Call from one thread only.
+  void step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache);
+  void step(const bn_token* tokens, int count, float* logits, float* hidden = nullptr) {
+    step(tokens, count, logits, hidden, cache());
+  }
 
  private:
   ModelLibrary library_;

@@ -1,4 +1,4 @@
-#include "benchmark.h"
+#include "measurement.h"
 
 #include <algorithm>
 
@@ -10,63 +10,6 @@ constexpr int kRounds = 8;
 double seconds_since(Clock::time_point start) { return static_cast<double>(nanoseconds_since(start)) * 1e-9; }
 
 }  // namespace
-
-Benchmark::Benchmark(int prompt_tokens, int new_tokens, int repetitions, int chunk, std::function<void()> wake)
-    : Task(std::move(wake)),
-      prompt_tokens_(prompt_tokens),
-      new_tokens_(new_tokens),
-      repetitions_(repetitions),
-      chunk_(chunk) {}
-
-bool Benchmark::take(Output& output) {
-  Request::End end;
-  const bool something = take_from_box(end, [&] {
-    std::swap(output, box_);
-    box_ = {};
-    return !output.prefill_seconds.empty();
-  });
-  output.ending = end.ending;
-  output.error = std::move(end.error);
-  return something;
-}
-
-void Benchmark::run(Executor& executor) {
-  logits_.resize(executor.info().vocab);
-  prefill(executor, std::min(prompt_tokens_, chunk_));
-  decode(executor, std::min(prompt_tokens_, chunk_), std::min(new_tokens_, 2));
-  for (int i = 0; i < repetitions_ && !cancelled(); ++i) {
-    const double prefill_seconds = prefill(executor, prompt_tokens_);
-    const double decode_seconds = decode(executor, prompt_tokens_, new_tokens_);
-    if (cancelled()) break;
-    publish([&] {
-      box_.prefill_seconds.push_back(prefill_seconds);
-      box_.decode_seconds.push_back(decode_seconds);
-    });
-  }
-}
-
-double Benchmark::prefill(Executor& executor, int tokens) {
-  std::vector<bn_token> batch;
-  const auto start = Clock::now();
-  for (int position = 0; position < tokens && !cancelled();) {
-    batch.clear();
-    for (const int end = std::min(position + chunk_, tokens); position < end; ++position) {
-      const int32_t id = static_cast<int32_t>(random_.next() % executor.info().vocab);
-      batch.push_back({id, position, 0, position + 1 == tokens ? 0 : -1});
-    }
-    executor.step(batch.data(), static_cast<int>(batch.size()), logits_.data());
-  }
-  return seconds_since(start);
-}
-
-double Benchmark::decode(Executor& executor, int position, int tokens) {
-  const auto start = Clock::now();
-  for (int i = 0; i < tokens && !cancelled(); ++i) {
-    const bn_token token{static_cast<int32_t>(random_.next() % executor.info().vocab), position + i, 0, 0};
-    executor.step(&token, 1, logits_.data());
-  }
-  return seconds_since(start);
-}
 
 bool Measurement::take(Output& output) {
   Request::End end;
