@@ -1,108 +1,145 @@
-import type { Command } from 'commander';
-import { probeMachine } from '../../artifact/machine.ts';
-import { COMPILER_VERSION } from '../../compiler/version.ts';
-import type { BenchmarkResult } from '../../index.ts';
-import { number, percent, table } from '../format.ts';
-import { type Io, write, writeJson } from '../io.ts';
-import { addModelOptions, type ModelOptions, openModel, parseCount } from '../options.ts';
+import { writeFile } from 'node:fs/promises';
+import { type Command, InvalidArgumentError } from 'commander';
+import { intervalText } from '../../bench/report/bars.ts';
+import { benchPage, describeRun, restOf, shareText } from '../../bench/report/bench-page.ts';
+import { type Comparison, compareReports } from '../../bench/report/compare.ts';
+import { type BenchReport, readReport, rowName } from '../../bench/report/result.ts';
+import { BitnetError } from '../../errors.ts';
+import { defaultModel } from '../../index.ts';
+import { bytes, number, percent, printable, table } from '../format.ts';
+import { type Io, say, write, writeJson } from '../io.ts';
+import { addModelOptions, type ModelOptions, parseCount, parseInteger } from '../options.ts';
 import { Progress } from '../progress.ts';
 
 interface BenchFlags extends ModelOptions {
   readonly shape?: string;
-  readonly promptTokens: number;
+  readonly promptTokens: readonly number[];
   readonly newTokens: number;
+  readonly contexts: readonly number[];
+  readonly sequences: readonly number[];
   readonly repetitions: number;
+  readonly compare?: true;
+  readonly report?: string;
 }
 
 const NOTES = `
-One short round warms up; the rates are medians of the runs that follow. With the same threads the machine itself is
-measured: the bandwidth of reading memory, and int8 multiply-accumulates a second. Decode is compared with the first,
-by the weights that a token reads; prefill with the second, by the multiply-accumulates of the ternary matrices alone.
+Figures are medians of the runs, which take turns, with the interval of the median from order statistics: 95% or more
+with six runs, and less, as it says, with fewer. With the same threads the machine itself is measured beside the runs:
+the bandwidth of reading memory, and int8 multiply-accumulates a second. Each share is of the one that holds the machine
+back: bytes of weights, keys and values to read, or multiply-accumulates of the ternary matrices.
 A shape is a random model of a published one's sizes, made once and kept in the user's cache with its artifact.
+--compare divides the second of two results of --json by the first, and says which differences are clear of the noise:
+those whose intervals do not meet.
 
 Examples:
   bitnet bench -t 2
-  bitnet bench --shape 2b4t -p 128 -n 32 -t 2 -r 3 --json`;
+  bitnet bench --shape 2b4t -p 128,512 -n 128 --contexts 0,1024 --sequences 1,4 -t 2 --report report.html
+  bitnet bench model.gguf --json > after.json
+  bitnet bench --compare before.json after.json`;
 
 export function benchCommand(program: Command, io: Io): void {
   const command = program
     .command('bench')
     .description('measure the speed of a model, and what share of the machine that is')
     .argument('[model]', 'artifact folder or model file (default: the embedded storyteller)')
+    .argument('[result]', 'with --compare: the second of two results')
     .option('--shape <name>', 'instead of a model, a random one of this shape: 2b4t, large, 3b, 8b, falcon3-1b, …')
-    .option('-p, --prompt-tokens <count>', 'tokens to prefill', parseCount, 128)
-    .option('-n, --new-tokens <count>', 'tokens to decode', parseCount, 32)
-    .option('-r, --repetitions <count>', 'runs', parseCount, 3)
+    .option('-p, --prompt-tokens <counts>', 'tokens to prefill', list(parseCount), [128])
+    .option('-n, --new-tokens <count>', 'tokens to decode', parseCount, 128)
+    .option('--contexts <counts>', 'tokens that are there before either begins', list(parseContext), [0])
+    .option('--sequences <counts>', 'sequences that decode at once', list(parseCount), [1])
+    .option('-r, --repetitions <count>', 'runs', parseCount, 6)
+    .option('--compare', 'measure nothing, compare two results of --json')
+    .option('--report <file>', 'write a page with charts, too')
     .option('--json', 'print the result as JSON');
   addModelOptions(command, { threads: '-t, --threads <count>' }).addHelpText('after', NOTES);
-  command.action(async (path: string | undefined, flags: BenchFlags) => {
-    const { shape, promptTokens, newTokens, repetitions, json, quiet } = flags;
-    if (shape !== undefined && path !== undefined) command.error('error: give a model or a --shape, not both');
-    const progress = new Progress(io, json || quiet);
-    try {
-      const subject = shape === undefined ? { path } : await shapeSubject(shape, progress, io.signal);
-      progress.end();
-      const room = { sequences: 1, contextLength: promptTokens + newTokens };
-      const model = await openModel(io, subject.path, { ...subject, ...flags }, room);
-      try {
-        const result = await model.benchmark({
-          promptTokens,
-          newTokens,
-          repetitions,
-          onProgress: (done, total) => progress.update('measuring', done / total),
-          signal: io.signal,
-        });
-        progress.end();
-        const report = describe(shape ?? model.info.name, result);
-        await (json ? writeJson(io, report) : write(io, print(report)));
-      } finally {
-        await model.dispose();
-      }
-    } finally {
-      progress.end();
+  command.action(async (first: string | undefined, second: string | undefined, flags: BenchFlags) => {
+    const { shape, compare, report, json } = flags;
+    if (compare) {
+      if (second === undefined || first === undefined) command.error('error: --compare takes two results');
+      const [a, b] = [await readReport(first!), await readReport(second!)];
+      const comparison = compareReports(a, b);
+      await writePage(io, report, () => benchPage(a, b));
+      await (json ? writeJson(io, comparison) : write(io, printComparison(a, b, comparison)));
+      return;
     }
+    if (second !== undefined) command.error('error: two models; --compare takes two results');
+    if (shape !== undefined && first !== undefined) command.error('error: give a model or a --shape, not both');
+    const result = await measure(io, first, flags);
+    await writePage(io, report, () => benchPage(result));
+    await (json ? writeJson(io, result) : write(io, print(result)));
   });
 }
 
-/** The random model of a shape. Its artifact is as large as it is: both stay in the cache. */
-async function shapeSubject(shape: string, progress: Progress, signal: AbortSignal) {
-  const { shapeModel } = await import('../../bench/shapes/index.ts');
-  const { cacheFolder } = await import('../../compiler/build/cache-folder.ts');
-  const path = await shapeModel(shape, (done, total) => {
-    signal.throwIfAborted();
-    progress.update(`making a random model of shape ${shape}`, done / total);
-  });
-  return { path, out: cacheFolder('shapes', 'generated') };
+/** Counts with commas between them. */
+function list(parse: (text: string) => number): (text: string) => number[] {
+  return (text) => text.split(',').map(parse);
 }
 
-/** The result, with the slowest and fastest of its runs. */
-function describe(model: string, result: BenchmarkResult) {
-  const spread = ({ tokens, seconds }: { readonly tokens: number; readonly seconds: readonly number[] }) => ({
-    min: tokens / Math.max(...seconds),
-    max: tokens / Math.min(...seconds),
-  });
-  return {
-    model,
-    cpu: probeMachine().cpu,
-    version: COMPILER_VERSION,
-    ...result,
-    prefill: { ...result.prefill, ...spread(result.prefill) },
-    decode: { ...result.decode, ...spread(result.decode) },
-  };
+function parseContext(text: string): number {
+  const value = parseInteger(text);
+  if (value < 0) throw new InvalidArgumentError('It must be 0 or more.');
+  return value;
 }
 
-function print({ model, cpu, target, threads, prefill, decode, machine }: ReturnType<typeof describe>): string {
-  const row = (name: string, { tokens, tokensPerSecond, min, max }: typeof prefill | typeof decode, share: string) => [
+async function measure(io: Io, path: string | undefined, flags: BenchFlags): Promise<BenchReport> {
+  const { measureModel, shapeSubject } = await import('../../bench/model/measure.ts');
+  const { shape, out, json, quiet } = flags;
+  const progress = new Progress(io, json || quiet);
+  const onProgress = (message: string, fraction?: number) => progress.update(message, fraction);
+  const more = { onProgress, signal: io.signal };
+  try {
+    const subject = shape === undefined ? { path: path ?? defaultModel(), out } : await shapeSubject(shape, more);
+    const result = await measureModel(subject.path, { ...flags, ...more, out: out ?? subject.out });
+    return shape === undefined ? result : { ...result, model: shape };
+  } finally {
+    progress.end();
+  }
+}
+
+async function writePage(io: Io, file: string | undefined, make: () => string): Promise<void> {
+  if (file === undefined) return;
+  await writeFile(file, make()).catch((cause) => {
+    throw new BitnetError(`cannot write ${file}: ${cause.message}`, { cause });
+  });
+  say(io, `wrote ${file}`);
+}
+
+function print(result: BenchReport): string {
+  const { rows, machine, openMs, memory: use } = result;
+  const speeds = rows.map((row) => [
+    rowName(row),
+    number(row.tokensPerSecond.median),
+    intervalText(row.tokensPerSecond),
+    shareText(row),
+    row.firstTokenMs === undefined ? '' : `${number(row.firstTokenMs.median)} ms`,
+  ]);
+  return (
+    `${printable(result.model)} on ${describeRun(result)}\n\n` +
+    table(['', 'tokens/s', 'interval', 'of the machine', 'first token'], speeds) +
+    `\nmachine: reading ${number(machine.readGBps.median)} GB/s, ${number(machine.int8GMACps.median)} G int8 MAC/s\n` +
+    `opened in ${number(openMs.median)} ms; resident ${bytes(use.resident)}: weights ${bytes(use.weights)}, ` +
+    `KV cache ${bytes(use.kv)}, the rest ${bytes(restOf(use))}, the process before ${bytes(use.before)}\n`
+  );
+}
+
+function printComparison(a: BenchReport, b: BenchReport, { rows, machine, onlyA, onlyB }: Comparison): string {
+  const ratio = (value: number) => `${number(value)}×`;
+  const lines = rows.map(({ name, a: one, b: other, speed, share, verdict }) => [
     name,
-    String(tokens),
-    number(tokensPerSecond),
-    `${number(min)} to ${number(max)}`,
-    share,
-  ];
-  const rows = [
-    row('prefill', prefill, `${percent(prefill.fractionOfPeak)} of ${number(machine.int8GMACps)} G int8 MAC/s`),
-    row('decode', decode, `${percent(decode.fractionOfBandwidth)} of ${number(machine.readGBps)} GB/s`),
-  ];
-  const heading = `${model} on ${target}, ${threads} threads, ${cpu}\n\n`;
-  return heading + table(['', 'tokens', 'tokens/s', 'runs', 'of the machine'], rows);
+    number(one.tokensPerSecond.median),
+    number(other.tokensPerSecond.median),
+    ratio(speed.median),
+    intervalText(speed),
+    `${percent(one.share.median)} → ${percent(other.share.median)}, ${ratio(share.median)}`,
+    verdict,
+  ]);
+  const lone = [...onlyA.map((name) => `${name} (first)`), ...onlyB.map((name) => `${name} (second)`)];
+  return (
+    `first   ${printable(a.model)} on ${printable(describeRun(a))}\n` +
+    `second  ${printable(b.model)} on ${printable(describeRun(b))}\n\n` +
+    table(['tokens/s', 'first', 'second', 'speed', 'interval', 'share of the machine', ''], lines) +
+    `\nmachine: reading ${ratio(machine.readGBps.median)}, int8 ${ratio(machine.int8GMACps.median)}\n` +
+    (lone.length > 0 ? `in one of them only: ${lone.join(', ')}\n` : '')
+  );
 }

@@ -199,19 +199,6 @@ model('gives the perplexity of a file of tokens', async () => {
   assert.ok(Math.abs(Math.exp(nll) - perplexity) < 1e-6 * perplexity);
 });
 
-model('measures a random model of a shape', async () => {
-  const flags = ['--shape', 'tiny', '-p', '8', '-n', '2', '-t', '1', '-r', '2'];
-  const { code, stdout, stderr } = await invoke(['bench', ...flags, '--json']);
-  assert.is(code, 0, stderr);
-  const { model: name, target, threads, prefill, decode, machine } = JSON.parse(stdout);
-  assert.equal({ name, target, threads }, { name: 'tiny', target: native, threads: 1 });
-  assert.is(decode.seconds.length, 2);
-  assert.ok(prefill.min <= prefill.tokensPerSecond && prefill.tokensPerSecond <= prefill.max);
-  for (const figure of [prefill.fractionOfPeak, decode.fractionOfBandwidth, decode.bytesPerToken])
-    assert.ok(figure > 0);
-  for (const figure of [machine.readGBps, machine.int8GMACps]) assert.ok(figure > 0);
-});
-
 model('the front door opens artifacts, and compiles model files first', async () => {
   const stages = new Set<string>();
   const opened = await load(file, { out, target: native, threads: 1, onProgress: ({ stage }) => stages.add(stage) });

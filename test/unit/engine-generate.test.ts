@@ -319,7 +319,7 @@ test('dispose ends what runs and what waits with an error', async () => {
 
 test('dispose ends a benchmark', async () => {
   const model = await openToy({ delayUs: 1000 });
-  const error = rejection(model.benchmark({ promptTokens: 4, newTokens: 4, repetitions: 1000 }));
+  const error = rejection(model.benchmark({ promptTokens: [4], newTokens: 4, repetitions: 1000 }));
   await setTimeout(5);
   await model.dispose();
   assert.match((await error).message, 'the model was disposed');
@@ -378,24 +378,47 @@ test('perplexity of too few tokens, too large a window, unknown tokens', async (
 
 test('a benchmark counts what it was told to', async () => {
   const model = await open({ delayUs: 100 });
-  const progress: number[] = [];
+  const progress: string[] = [];
   const result = await model.benchmark({
-    promptTokens: 100,
+    promptTokens: [100, 10],
     newTokens: 3,
+    contexts: [0, 20],
+    sequences: [1, 2],
     repetitions: 2,
-    onProgress: (done) => progress.push(done),
+    onProgress: (done, total) => progress.push(`${done}/${total}`),
   });
   assert.is(result.target, 'toy');
   assert.is(result.threads, 2);
-  assert.is(result.prefill.seconds.length, 2);
-  assert.is(result.decode.seconds.length, 2);
-  assert.is(progress.at(-1), 2);
-  // Steps of 100 µs or more: 2 of at most 64 tokens each, then 3 of one.
-  assert.ok(result.prefill.seconds.every((seconds) => seconds >= 2e-4));
-  assert.ok(result.decode.seconds.every((seconds) => seconds >= 3e-4));
-  for (const { tokensPerSecond } of [result.prefill, result.decode]) assert.ok(tokensPerSecond > 0);
-  assert.ok(result.machine.readGBps > 0 && result.machine.int8GMACps > 0);
-  assert.match((await rejection(model.benchmark({ promptTokens: CONTEXT }))).message, /288 tokens.*room for 256/);
+  assert.is(progress.at(-1), '16/16');
+  const name = (row: (typeof result.rows)[number]) => [row.kind, row.tokens, row.context, row.sequences].join(' ');
+  assert.equal(result.rows.map(name), [
+    'prefill 100 0 1',
+    'prefill 10 0 1',
+    'decode 3 0 1',
+    'decode 3 0 2',
+    'prefill 100 20 1',
+    'prefill 10 20 1',
+    'decode 3 20 1',
+    'decode 3 20 2',
+  ]);
+  for (const { kind, tokens, sequences, seconds, tokensPerSecond, firstTokenMs, share, macs } of result.rows) {
+    assert.is(seconds.length, 2);
+    // Steps of 100 µs or more: at most 64 tokens of a prompt each, or one of every sequence.
+    const steps = kind === 'prefill' ? Math.ceil(tokens / 64) : tokens;
+    assert.ok(seconds.every((one) => one >= steps * 1e-4));
+    assert.is(tokensPerSecond.high, (tokens * sequences) / Math.min(...seconds));
+    assert.is(firstTokenMs === undefined, kind === 'decode');
+    assert.ok(share.median > 0 && macs > 0);
+  }
+  assert.ok(result.machine.readGBps.median > 0 && result.machine.int8GMACps.median > 0);
+});
+
+test('a benchmark refuses what there is no room for', async () => {
+  const model = await open();
+  assert.match((await rejection(model.benchmark({ promptTokens: [CONTEXT + 1] }))).message, /257 tokens.*room for 256/);
+  assert.match((await rejection(model.benchmark({ contexts: [200] }))).message, /329 tokens.*room for 256/);
+  assert.match((await rejection(model.benchmark({ sequences: [5] }))).message, /sequences is 5.*opened for 4/);
+  assert.match((await rejection(model.benchmark({ promptTokens: [] }))).message, /must be an array of whole numbers/);
 });
 
 function nativeOptions(queue: number): NativeGenerateOptions {

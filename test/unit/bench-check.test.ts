@@ -1,0 +1,67 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { checkResult, EMPTY, readBaseline, withResult } from '../../bench/check/baseline.ts';
+import { estimate } from '../../statistics.ts';
+import { benchReport, benchRow } from '../support/bench-report.ts';
+import { temporaryFolder } from '../support/temporary.ts';
+
+const folder = temporaryFolder('bench-check');
+const report = (...shares: number[]) => benchReport({ rows: [benchRow({ share: estimate(shares) })] });
+const verdict = (before: number[], now: number[]) =>
+  checkResult(withResult(EMPTY, report(...before)), report(...now))[0]!;
+
+test('what is as before is held, and what is faster', () => {
+  assert.is(verdict([0.8, 0.81, 0.82], [0.8, 0.81, 0.82]).verdict, 'held');
+  assert.is(verdict([0.8, 0.81, 0.82], [0.9, 0.91, 0.92]).verdict, 'held');
+});
+
+test('a fall of more than a tenth is lost where it is clear of the noise', () => {
+  const { verdict: lost, ratio } = verdict([0.8, 0.81, 0.82], [0.6, 0.61, 0.62]);
+  assert.is(lost, 'lost');
+  assert.is(ratio!.high, 0.62 / 0.8);
+  assert.is(verdict([0.8, 0.81, 0.82], [0.6, 0.61, 0.75]).verdict, 'held');
+  assert.is(verdict([0.8, 0.81, 0.82], [0.74, 0.75, 0.76]).verdict, 'held');
+});
+
+test('what was never measured is new, for each target and number of threads by itself', () => {
+  const stored = withResult(EMPTY, report(0.8, 0.81));
+  assert.is(checkResult(stored, benchReport({ target: 'x86-avx2' }))[0]!.verdict, 'new');
+  assert.is(checkResult(stored, benchReport({ threads: 1 }))[0]!.verdict, 'new');
+  assert.equal(
+    checkResult(stored, benchReport({})).map(({ row, verdict: one }) => [row, one]),
+    [
+      ['prefill 128', 'new'],
+      ['decode 128', 'held'],
+      ['decode 128 × 4', 'new'],
+    ],
+  );
+});
+
+test('an update replaces a result and leaves the others', () => {
+  const two = withResult(withResult(EMPTY, report(0.5)), benchReport({ target: 'x86-avx2' }));
+  const updated = withResult(two, report(0.7));
+  assert.equal(Object.keys(updated.results), ['m ref 2 threads', 'm x86-avx2 2 threads']);
+  assert.is(updated.results['m ref 2 threads']!.shares['decode 128']!.median, 0.7);
+  assert.is(two.results['m ref 2 threads']!.shares['decode 128']!.median, 0.5);
+});
+
+test('a baseline is read as it was written; none is an empty one', async () => {
+  const stored = withResult(EMPTY, report(0.5, 0.6));
+  const file = join(folder, 'baseline.json');
+  assert.equal(await readBaseline(file), EMPTY);
+  writeFileSync(file, JSON.stringify(stored));
+  assert.equal(await readBaseline(file), stored);
+  for (const bad of ['', '{"format":1}', JSON.stringify(stored).replace('0.5', '-0.5')]) {
+    writeFileSync(file, bad);
+    try {
+      await readBaseline(file);
+      assert.unreachable();
+    } catch (error) {
+      assert.match((error as Error).message, /is no baseline/);
+    }
+  }
+});
+
+test.run();
