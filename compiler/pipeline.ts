@@ -2,15 +2,21 @@ import { BitnetError } from '../errors.ts';
 import { parseTargets, type Target } from '../targets/index.ts';
 import { type BuildOptions, type BuiltArtifact, buildArtifact, type Program } from './build/artifact.ts';
 import { type Compiler, findCompiler } from './build/toolchain.ts';
-import { importModel } from './import/index.ts';
+import { resolveModel } from './hub/resolve.ts';
+import { type ImportOptions, importModel } from './import/index.ts';
 import type { ModelIR } from './ir/model.ts';
 import type { Plan } from './ir/plan.ts';
+import type { KernelSection } from './kernels/config.ts';
+import { type KernelRequest, sectionsOf } from './passes/choose-kernels.ts';
 import { planModel } from './passes/index.ts';
 import { type Choice, distinctKernels, selectKernels } from './passes/select-kernels.ts';
 import { renderSources, type Source } from './render/index.ts';
 import { systemErrors } from './system-errors.ts';
 
-export interface CompileOptions extends Partial<BuildOptions> {
+/** What a model file does not say of itself, and how its matrices should be multiplied. */
+export type LowerOptions = ImportOptions & KernelRequest;
+
+export interface CompileOptions extends Partial<BuildOptions>, LowerOptions {
   /** `native` (the best for this machine), `all`, or ids with commas. Default `native`. */
   readonly target?: string;
 }
@@ -18,6 +24,8 @@ export interface CompileOptions extends Partial<BuildOptions> {
 export interface CompileResult extends BuiltArtifact {
   /** Names of the kernels of the targets asked for. */
   readonly kernels: readonly string[];
+  /** Tiles of table look-ups by shape, as `config` takes them: compiled again with them, the kernels are the same. */
+  readonly sections: readonly KernelSection[];
   /** Targets of `all` that cannot be built here, and why. */
   readonly skipped: readonly { readonly target: string; readonly reason: string }[];
 }
@@ -27,28 +35,32 @@ export interface Stages {
   readonly ir: ModelIR;
   readonly plan: Plan;
   readonly kernels: readonly Choice[];
+  /** See CompileResult. */
+  readonly sections: readonly KernelSection[];
   readonly sources: readonly Source[];
 }
 
 /** The pure part of the compiler: model file → ModelIR → Plan → kernels → sources. Nothing is written. */
-export async function lowerModel(source: string, target: Target): Promise<Stages> {
-  const ir = await importModel(source);
-  const plan = planModel(ir);
+export async function lowerModel(source: string, target: Target, options: LowerOptions = {}): Promise<Stages> {
+  const ir = await importModel(await resolveModel(source), options);
+  const plan = planModel(ir, options);
   const kernels = selectKernels(plan, target);
-  return { ir, plan, kernels, sources: renderSources(plan, target, kernels) };
+  const sources = renderSources(plan, target, kernels);
+  return { ir, plan, kernels, sections: sectionsOf(ir, plan), sources };
 }
 
 /**
  * Compiles a model file into an artifact: a folder with packed weights, tokenizer, and a program for each target.
  * What is there already and still right is left as it is, so a second compilation is instant.
  *
- * Throws a BitnetError for a model that cannot be read or is not supported, and where a compiler is missing or fails.
+ * Throws a BitnetError for a model that cannot be read or is not supported, for a kernel .ini that does not suit it, and
+ * where a compiler is missing or fails.
  */
 export async function compile(source: string, options: CompileOptions = {}): Promise<CompileResult> {
   const { target: wanted = 'native', out = 'generated', onProgress, signal } = options;
   return systemErrors(async () => {
-    const ir = await importModel(source);
-    const plan = planModel(ir);
+    const ir = await importModel(await resolveModel(source), options);
+    const plan = planModel(ir, options);
     const { toolchains, skipped } = await findToolchains(parseTargets(wanted), wanted === 'all');
     const programs = toolchains.map(({ target, compiler }): Program => {
       const choices = selectKernels(plan, target);
@@ -56,7 +68,7 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
     });
     const built = await buildArtifact(ir, plan, programs, { out, onProgress, signal });
     const kernels = programs.flatMap(({ choices }) => distinctKernels(choices).map(({ name }) => name));
-    return { ...built, kernels, skipped };
+    return { ...built, kernels, sections: sectionsOf(ir, plan), skipped };
   });
 }
 

@@ -1,15 +1,18 @@
-// Times every kernel that a model shape gets, on each target that this machine runs, beside what the machine can do:
-//   npm run bench:kernels [-- --shape 2b4t] [--target ID]
+// Times the kernels of every family for a model's matrices, on each target that this machine runs, beside what the machine
+// can do:
+//   npm run bench:kernels [-- --shape 2b4t] [--target ID] [--kernel i2,tl2]
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import benny from 'benny';
 import Table from 'cli-table3';
+import { families, LAYOUTS } from '../../compiler/kernels/index.ts';
 import type { KernelSpec } from '../../compiler/kernels/spec.ts';
 import { planModel } from '../../compiler/passes/index.ts';
-import { distinctKernels, selectKernels } from '../../compiler/passes/select-kernels.ts';
+import { groupBytesOf } from '../../compiler/render/views.ts';
+import type { Target } from '../../targets/index.ts';
 import { type Bed, testBeds } from '../../test/support/beds.ts';
 import { expectedY, randomCase, runCase } from '../../test/support/kernel-case.ts';
-import { buildKernels, familyOf } from '../../test/support/kernel-library.ts';
+import { buildKernels, familyOf, specOf } from '../../test/support/kernel-library.ts';
 import { sketch } from '../../test/support/model-ir.ts';
 import { runnerFor } from '../../test/support/runner.ts';
 import { temporaryFolder } from '../../test/support/temporary.ts';
@@ -75,7 +78,7 @@ function report(rows: readonly Row[], readLimit: number, dotLimit: number): void
   });
   for (const { spec, tokens, nanoseconds } of rows) {
     const median = nanoseconds.toSorted((a, b) => a - b)[nanoseconds.length >> 1];
-    const weights = (spec.m * spec.k) / 4 / median;
+    const weights = ((spec.m / 16) * groupBytesOf(spec)) / median;
     const macs = (spec.m * spec.k * tokens) / median;
     const [share, of] =
       tokens === 1 ? [(weights * 1e9) / readLimit, 'reading'] : [(macs * 1e9) / dotLimit, 'arithmetic'];
@@ -93,7 +96,27 @@ function report(rows: readonly Row[], readLimit: number, dotLimit: number): void
   console.log(`limits of one thread, measured now: reading ${read} GB/s, int8 arithmetic ${dot} GMAC/s\n`);
 }
 
-const { values } = parseArgs({ options: { shape: { type: 'string', default: '2b4t' }, target: { type: 'string' } } });
+const { values } = parseArgs({
+  options: {
+    shape: { type: 'string', default: '2b4t' },
+    target: { type: 'string' },
+    kernel: { type: 'string', default: 'i2,tl1,tl2' },
+  },
+});
+const kinds = values.kernel.split(',');
+const unknown = kinds.find((kind) => !(kind in LAYOUTS));
+if (unknown !== undefined)
+  throw new Error(`there is no kernel '${unknown}'; there are ${Object.keys(LAYOUTS).join(', ')}`);
+
+/** Each matrix by each family of the kinds asked for, with the family's own tile. */
+function specsFor(target: Target): KernelSpec[] {
+  const chosen = families.filter(({ layout }) => kinds.some((kind) => layout.startsWith(`${kind}_`)));
+  const specs = plan.layer
+    .filter((step) => step.op === 'bitlinear')
+    .flatMap(({ m, k }) => chosen.map((family) => specOf(family, { m, k }, target)));
+  return [...new Map(specs.map((spec) => [spec.name, spec])).values()];
+}
+
 const plan = planModel(sketch({ ...shapeByName(values.shape), layers: 1 }));
 const folder = temporaryFolder('bench');
 const { beds } = await testBeds();
@@ -102,4 +125,4 @@ const native = beds.filter(
   ({ target, emulator }) => emulator.length === 0 && (values.target ?? target.id) === target.id,
 );
 if (native.length === 0) console.log(`this machine runs no target '${values.target}'`);
-for (const bed of native) await timeTarget(bed, distinctKernels(selectKernels(plan, bed.target)), folder);
+for (const bed of native) await timeTarget(bed, specsFor(bed.target), folder);

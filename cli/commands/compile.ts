@@ -2,13 +2,14 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { defaultModel } from '../../index.ts';
 import { bytes } from '../format.ts';
 import { type Io, say, write, writeJson } from '../io.ts';
-import { outOption } from '../options.ts';
+import { addLowerOptions, type LowerFlags, lowerOptions, outOption } from '../options.ts';
 import { Progress } from '../progress.ts';
 
 const STAGES = ['ir', 'plan', 'sources'] as const;
 type Stage = (typeof STAGES)[number];
 
-interface CompileFlags {
+interface CompileFlags extends LowerFlags {
+  readonly emitIni?: string;
   readonly target: string;
   readonly out?: string;
   readonly json?: boolean;
@@ -20,7 +21,9 @@ const EXAMPLES = `
 Examples:
   bitnet compile model.gguf                        for this machine, into ./generated
   bitnet compile model.gguf --target all --json    for every target that can be built here
-  bitnet compile model.gguf --dump=plan            show a stage, build nothing`;
+  bitnet compile model.gguf --dump=plan            show a stage, build nothing
+  bitnet compile model.gguf --kernel tl2 --emit-ini tiles.ini
+  bitnet compile model.gguf --config tiles.ini     with the tiles of that file, once it has been edited`;
 
 function parseStages(text: string): Stage[] {
   const stages = text.split(',');
@@ -30,11 +33,13 @@ function parseStages(text: string): Stage[] {
 }
 
 export function compileCommand(program: Command, io: Io): void {
-  program
+  const command = program
     .command('compile')
     .description('compile a model file into an artifact: packed weights, and a program for each target')
     .argument('[model]', 'model file (default: the embedded storyteller)')
-    .option('--target <ids>', 'native, all, or target ids with commas', 'native')
+    .option('--target <ids>', 'native, all, or target ids with commas', 'native');
+  addLowerOptions(command)
+    .option('--emit-ini <file>', "write the tiles of tl1 or tl2 as bitnet.cpp's kernel_config.ini has them")
     .addOption(outOption())
     .addOption(
       new Option('--dump <stages>', 'print stages, and build nothing: ir, plan, sources, with commas').argParser(
@@ -50,15 +55,19 @@ export function compileCommand(program: Command, io: Io): void {
     });
 }
 
-async function build(io: Io, file: string, { target, out, json, quiet }: CompileFlags): Promise<void> {
-  const { compile } = await import('../../compiler/index.ts');
+async function build(io: Io, file: string, flags: CompileFlags): Promise<void> {
+  const { target, out, json, quiet, emitIni } = flags;
+  const { compile, writeKernelConfig } = await import('../../compiler/index.ts');
+  const options = await lowerOptions(flags);
   const progress = new Progress(io, json || quiet);
-  const { artifact, manifest, kernels, cached, skipped } = await compile(file, {
+  const { artifact, manifest, kernels, sections, cached, skipped } = await compile(file, {
+    ...options,
     target,
     out,
     onProgress: progress.onProgress,
     signal: io.signal,
   }).finally(() => progress.end());
+  if (emitIni !== undefined) await writeKernelConfig(emitIni, sections);
   const targets = Object.keys(manifest.targets);
   if (json) return writeJson(io, { artifact, kernels, targets, cached, skipped });
   for (const { target: id, reason } of skipped) say(io, `skipped ${id}: ${reason}`);
@@ -69,11 +78,14 @@ async function build(io: Io, file: string, { target, out, json, quiet }: Compile
 }
 
 /** Prints stages: `ir` and `plan` as JSON, `sources` as text under the names of the files, or all in one JSON value. */
-async function dump(io: Io, file: string, stages: readonly Stage[], { target, json }: CompileFlags): Promise<void> {
-  const { lowerModel, parseTargets } = await import('../../compiler/index.ts');
+async function dump(io: Io, file: string, stages: readonly Stage[], flags: CompileFlags): Promise<void> {
+  const { target, json, emitIni } = flags;
+  const { lowerModel, parseTargets, writeKernelConfig } = await import('../../compiler/index.ts');
   const targets = parseTargets(target);
-  const lowered = await Promise.all(targets.map((one) => lowerModel(file, one)));
-  const [{ ir, plan }] = lowered;
+  const options = await lowerOptions(flags);
+  const lowered = await Promise.all(targets.map((one) => lowerModel(file, one, options)));
+  const [{ ir, plan, sections }] = lowered;
+  if (emitIni !== undefined) await writeKernelConfig(emitIni, sections);
   const sources = targets.flatMap(({ id }, index) =>
     lowered[index].sources.map((source) => ({ ...source, file: `${id}/${source.file}` })),
   );

@@ -1,11 +1,13 @@
 import type { Command } from 'commander';
 import type { Manifest, TensorEntry } from '../../artifact/manifest.ts';
+import type { LowerOptions } from '../../compiler/index.ts';
 import { families } from '../../compiler/kernels/index.ts';
-import { parseName, type Tile } from '../../compiler/kernels/name.ts';
+import { formatTile, parseName, type Tile } from '../../compiler/kernels/name.ts';
 import { isArtifact, readArtifact } from '../../index.ts';
 import { parseTargets, targets } from '../../targets/index.ts';
 import { printable, table } from '../format.ts';
 import { type Io, write, writeJson } from '../io.ts';
+import { addLowerOptions, type LowerFlags, lowerOptions } from '../options.ts';
 
 /** A kernel of a matrix, and why it is this one. */
 interface Kernel {
@@ -46,31 +48,40 @@ interface Explanation {
   readonly targets: readonly TargetExplanation[];
 }
 
-interface ExplainFlags {
+interface ExplainFlags extends LowerFlags {
   readonly target?: string;
   readonly json?: boolean;
 }
 
 const NOTES = `
-A tile is rows × columns × tokens. The columns are those summed before running sums are widened. Of a model file it
-shows what would be chosen.
+A tile is rows × columns × tokens, or for table look-ups rows × columns × rows in registers × tokens: BM × BK × bm of a
+kernel .ini. The columns are those summed before running sums are widened. Of a model file it shows what would be chosen.
 
 Examples:
   bitnet explain generated/storyteller-25m-1a2b3c4d
-  bitnet explain model.gguf --target all`;
+  bitnet explain model.gguf --target all
+  bitnet explain model.gguf --kernel tl2 --config kernel_config.ini`;
 
 export function explainCommand(program: Command, io: Io): void {
-  program
+  const command = program
     .command('explain')
     .description('say which kernel, tile and weight layout each matrix got, and why')
     .argument('<model>', 'artifact folder or model file')
-    .option('--target <ids>', 'native, all, or target ids with commas (default: those of the artifact, or native)')
+    .option('--target <ids>', 'native, all, or target ids with commas (default: those of the artifact, or native)');
+  addLowerOptions(command)
     .option('--json', 'print the result as JSON')
     .addHelpText('after', NOTES)
-    .action(async (path: string, { target, json }: ExplainFlags) => {
-      const explanation = isArtifact(path)
+    .action(async (path: string, flags: ExplainFlags) => {
+      const { target, json, kernel, config, i2sLayout, force } = flags;
+      const built = isArtifact(path);
+      if (built && (kernel ?? config ?? i2sLayout ?? force) !== undefined) {
+        command.error(
+          'error: an artifact is compiled already: --kernel, --config, --i2s-layout and --force are for model files',
+        );
+      }
+      const explanation = built
         ? explainArtifact((await readArtifact(path)).manifest, target)
-        : await explainModel(path, target);
+        : await explainModel(path, target, await lowerOptions(flags));
       await (json ? writeJson(io, explanation) : write(io, print(explanation)));
     });
 }
@@ -98,10 +109,10 @@ function explainArtifact({ model, weights, targets: built }: Manifest, wanted: s
 
 const isTable = ({ name }: TensorEntry): boolean => name === 'embedding' || name === 'head';
 
-async function explainModel(path: string, wanted = 'native'): Promise<Explanation> {
+async function explainModel(path: string, wanted = 'native', options: LowerOptions = {}): Promise<Explanation> {
   const { lowerModel } = await import('../../compiler/index.ts');
   const lowered = await Promise.all(
-    parseTargets(wanted).map(async (target) => ({ target, stages: await lowerModel(path, target) })),
+    parseTargets(wanted).map(async (target) => ({ target, stages: await lowerModel(path, target, options) })),
   );
   const { plan } = lowered[0].stages;
   return {
@@ -141,7 +152,7 @@ function print({ model, architecture, tables, targets: explained }: Explanation)
         use,
         `${m} × ${k}`,
         takes === 'one' ? 'GEMV' : 'GEMM',
-        `${tile.rows} × ${tile.columns} × ${tile.tokens}`,
+        formatTile(tile).replaceAll('x', ' × '),
         reason,
         name,
       ]),

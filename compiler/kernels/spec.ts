@@ -1,6 +1,6 @@
 import { BitnetError } from '../../errors.ts';
 import type { Target } from '../../targets/target.ts';
-import type { Tile } from './name.ts';
+import { formatTile, type Tile } from './name.ts';
 
 /** What a kernel computes, apart from how: one ternary matrix shape. */
 export interface KernelShape {
@@ -14,13 +14,18 @@ export interface KernelSpec extends KernelShape {
   readonly name: string;
   readonly family: string;
   readonly tile: Tile;
-  /** Why this tile: `heuristic`, or the file that asked for it. */
+  /** Why this kernel and tile: `heuristic`, that it was asked for, or the section of the .ini. */
   readonly reason: string;
 }
 
 /** A spec that a family cannot meet exactly. The only error that may fall back to another kernel. */
 export class UnsupportedSpecError extends BitnetError {
   override readonly name = 'UnsupportedSpecError';
+}
+
+/** The error for a spec that a family cannot meet, and why. */
+export function refusal(family: string, { m, k }: KernelShape, tile: Tile, why: string): UnsupportedSpecError {
+  return new UnsupportedSpecError(`${family} m=${m} k=${k} t=${formatTile(tile)}: ${why}`);
 }
 
 /** A family of ternary kernels: what it computes, its limits and its tiles. Adding a family is adding a file. */

@@ -1,10 +1,9 @@
 import { encodedBytes } from '../import/encodings/index.ts';
 import type { ModelIR } from '../ir/model.ts';
-import { type PackedTensor, type Part, type Plan, pad16, pad64 } from '../ir/plan.ts';
+import { type PackedTensor, type Part, type Plan, pad16, pad64, type Step } from '../ir/plan.ts';
 import { layerLinears } from '../ir/verify.ts';
-import { LAYOUT } from '../kernels/bitlinear-i2.ts';
-import type { Architecture } from '../models/index.ts';
-import { FUSED } from './lower.ts';
+import { type Layout, packedBytes } from '../kernels/layout.ts';
+import { MATRICES, type Steps } from './lower.ts';
 
 /** A packed tensor whose place is not decided. */
 type Unplaced = PackedTensor extends infer T ? (T extends PackedTensor ? Omit<T, 'offset'> : never) : never;
@@ -19,8 +18,22 @@ function place(tensors: readonly Unplaced[]): { tensors: PackedTensor[]; bytes: 
   return { tensors: placed, bytes: offset };
 }
 
+/** The norms that a step of a layer computes. */
+function normsOf(step: Step): string[] {
+  switch (step.op) {
+    case 'norm':
+    case 'norm_quantise':
+    case 'gated_quantise':
+      return step.norm === null ? [] : [step.norm];
+    case 'rope_store':
+      return [step.queryNorm, step.keyNorm].filter((norm) => norm !== null);
+    default:
+      return [];
+  }
+}
+
 /** Lays out the packed weights in the order in which a step reads them: tables first, then layer by layer. */
-export function layoutWeights(ir: ModelIR, architecture: Architecture): Plan['weights'] {
+export function layoutWeights(ir: ModelIR, { layer: steps }: Steps, layout: Layout): Plan['weights'] {
   const byName = new Map(ir.tensors.map((tensor) => [tensor.name, tensor]));
   const vector = (name: string, tensor: string, size: number): Unplaced => ({
     name,
@@ -32,14 +45,14 @@ export function layoutWeights(ir: ModelIR, architecture: Architecture): Plan['we
   const table = (name: string, tensor: string): Unplaced => {
     const { encoding, shape } = byName.get(tensor)!;
     const [rows, cols] = shape;
-    return { name, kind: 'rows', tensor, encoding, rows, cols, bytes: encodedBytes(encoding, rows * cols) };
+    return { name, kind: 'rows', tensor, encoding, rows, cols, bytes: encodedBytes(encoding, shape) };
   };
 
-  const { layers, embedding, ffn, heads, headDim } = ir.hyper;
+  const { layers, embedding } = ir.hyper;
   const linears = layerLinears(ir);
   const matrix = (use: string): Unplaced[] => {
     let rows = 0;
-    const parts = FUSED[use].map((name): Part => {
+    const parts = MATRICES[use].map((name): Part => {
       const linear = linears.find((candidate) => candidate.name === name)!;
       // One layer's scale tensor makes it part of every layer: a model that has some only is refused when it is packed.
       const scaled = Array.from({ length: layers }, (_, i) => `blk.${i}.${name}.scale`).some((at) => byName.has(at));
@@ -48,10 +61,10 @@ export function layoutWeights(ir: ModelIR, architecture: Architecture): Plan['we
       rows += pad16(linear.rows);
       return part;
     });
-    const cols = linears.find((candidate) => candidate.name === FUSED[use][0])!.cols;
+    const cols = linears.find((candidate) => candidate.name === MATRICES[use][0])!.cols;
     return [
       { name: `${use}_scales`, kind: 'scales', of: use, groups: rows / 16, bytes: rows / 4 },
-      { name: use, kind: 'codes', parts, rows, cols, bytes: (rows * pad16(cols)) / 4 },
+      { name: use, kind: 'codes', layout: layout.id, parts, rows, cols, bytes: packedBytes(layout, rows, cols) },
     ];
   };
 
@@ -61,19 +74,10 @@ export function layoutWeights(ir: ModelIR, architecture: Architecture): Plan['we
     ...(tied ? [] : [table('head', 'output.weight')]),
     vector('output_norm', 'output_norm.weight', embedding),
   ]);
-  const norm = (name: string, size: number) => vector(name, `${name}.weight`, size);
-  const layer = place([
-    norm('attn_norm', embedding),
-    ...matrix('qkv'),
-    ...(architecture.subNorms ? [norm('attn_sub_norm', heads * headDim)] : []),
-    ...matrix('attn_output'),
-    norm('ffn_norm', embedding),
-    ...matrix('gate_up'),
-    ...(architecture.subNorms ? [norm('ffn_sub_norm', ffn)] : []),
-    ...matrix('down'),
-  ]);
+  const norm = (name: string) => vector(name, `${name}.weight`, byName.get(`blk.0.${name}.weight`)!.shape[0]);
+  const layer = place(steps.flatMap((step) => (step.op === 'bitlinear' ? matrix(step.use) : normsOf(step).map(norm))));
   return {
-    layout: LAYOUT,
+    layout: layout.id,
     shared: shared.tensors,
     layer: layer.tensors,
     layerBase: shared.bytes,

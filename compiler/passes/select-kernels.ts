@@ -1,5 +1,5 @@
 import type { Target } from '../../targets/target.ts';
-import type { Plan } from '../ir/plan.ts';
+import type { Plan, Step } from '../ir/plan.ts';
 import { families } from '../kernels/index.ts';
 import { formatName } from '../kernels/name.ts';
 import { type KernelFamily, type KernelShape, type KernelSpec, UnsupportedSpecError } from '../kernels/spec.ts';
@@ -12,11 +12,20 @@ export interface Choice {
   readonly gemm: KernelSpec;
 }
 
-function choose(takes: KernelFamily['takes'], shape: KernelShape, layout: string, target: Target): KernelSpec {
+/** What a kernel is chosen for: a matrix, with the tile of its look-ups where it has one. */
+type Matrix = KernelShape & Pick<Extract<Step, { op: 'bitlinear' }>, 'tile' | 'reason'>;
+
+function choose(takes: KernelFamily['takes'], matrix: Matrix, layout: string, target: Target): KernelSpec {
+  const { m, k, tile: asked, reason = 'heuristic' } = matrix;
+  const shape = { m, k };
+  // Only look-ups have a tile that can be asked for.
+  const looksUp = takes === 'one' && asked !== undefined;
   let refused: UnsupportedSpecError | undefined;
   for (const family of families) {
     if (family.takes !== takes || family.layout !== layout) continue;
-    const tile = family.defaultTile(shape, target);
+    const tile = looksUp
+      ? { rows: asked.BM, columns: asked.BK, held: asked.bm, tokens: 1 }
+      : family.defaultTile(shape, target);
     try {
       family.check(shape, tile, target);
     } catch (error) {
@@ -25,20 +34,30 @@ function choose(takes: KernelFamily['takes'], shape: KernelShape, layout: string
       continue;
     }
     const name = formatName({ family: family.id, ...shape, tile, target: target.id });
-    return { name, family: family.id, ...shape, tile, reason: 'heuristic' };
+    return { name, family: family.id, ...shape, tile, reason: asked && !looksUp ? 'heuristic' : reason };
   }
   throw refused ?? new UnsupportedSpecError(`no kernel family reads layout ${layout}`);
+}
+
+/** How the codes that a step multiplies with are packed. */
+function layoutOfStep(plan: Plan, codes: string): string {
+  const tensor = plan.weights.layer.find(({ name }) => name === codes);
+  if (tensor?.kind !== 'codes') throw new Error(`the plan has no codes '${codes}'`);
+  return tensor.layout;
 }
 
 /** Chooses a GEMV and a GEMM kernel for each ternary matrix of the plan. */
 export function selectKernels(plan: Plan, target: Target): Choice[] {
   return plan.layer
     .filter((step) => step.op === 'bitlinear')
-    .map(({ use, m, k }) => ({
-      use,
-      gemv: choose('one', { m, k }, plan.weights.layout, target),
-      gemm: choose('many', { m, k }, plan.weights.layout, target),
-    }));
+    .map((step) => {
+      const layout = layoutOfStep(plan, step.codes);
+      return {
+        use: step.use,
+        gemv: choose('one', step, layout, target),
+        gemm: choose('many', step, layout, target),
+      };
+    });
 }
 
 /** The distinct kernels of the choices, in order of first use. */

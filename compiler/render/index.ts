@@ -23,7 +23,7 @@ export function renderSources(plan: Plan, target: Target, choices: readonly Choi
     copied('primitives.h', join(packageRoot(), 'targets', target.id, 'primitives.h')),
     copied('rows.h', join(templateFolder(), 'rows.h')),
     copied('team.h', join(templateFolder(), 'team.h')),
-    rendered('kernels.h', kernelsView(choices)),
+    rendered('kernels.h', kernelsView(plan, choices)),
     ...distinctKernels(choices).map((spec) => ({
       file: `${spec.name}.cpp`,
       text: render(`${spec.family}.cpp`, kernelView(spec, target)),

@@ -1,8 +1,9 @@
 import type { Target } from '../../targets/target.ts';
 import { encodedBytes } from '../import/encodings/index.ts';
 import type { Encoding } from '../ir/model.ts';
-import { type Buffer, type PackedTensor, type Plan, pad16, pad64, type Step } from '../ir/plan.ts';
-import { families } from '../kernels/index.ts';
+import { type Buffer, needsBarrier, type PackedTensor, type Plan, pad16, pad64, type Step } from '../ir/plan.ts';
+import { families, layoutOf } from '../kernels/index.ts';
+import { blocksOf, groupBytes } from '../kernels/layout.ts';
 import { TRIAL_TOKENS } from '../kernels/self-test.ts';
 import type { KernelSpec } from '../kernels/spec.ts';
 import { type Choice, distinctKernels } from '../passes/select-kernels.ts';
@@ -25,31 +26,52 @@ function find(tensors: readonly PackedTensor[], name: string): PackedTensor {
   return found;
 }
 
-function scratchBytes(spec: KernelSpec): number {
-  return pad64(families.find((family) => family.id === spec.family)!.scratchBytes(spec, spec.tile));
+const familyOf = ({ family: id }: Pick<KernelSpec, 'family'>) => families.find((family) => family.id === id)!;
+
+const scratchBytes = (spec: KernelSpec): number => pad64(familyOf(spec).scratchBytes(spec, spec.tile));
+
+const layoutOfSpec = (spec: KernelSpec) => layoutOf(familyOf(spec).layout);
+
+/** Bytes of packed codes of one row group. */
+export const groupBytesOf = (spec: KernelSpec): number => groupBytes(layoutOfSpec(spec), spec.k);
+
+/** What the running sums of a kernel are sure to fit in. */
+function boundsOf({ k, tile, family }: KernelSpec, target: Target): string {
+  if (tile.held !== undefined) return `128 * ${tile.columns} <= 32767 (int16), 128 * ${k} <= 2147483647 (int32).`;
+  if (target.sumBits === 16) return `512 * ${tile.columns} / 4 <= 32767 (int16).`;
+  if (familyOf({ family }).takes === 'many') return `256 * ${pad16(k)} <= 2147483647 (int32).`;
+  return `65536 * ${pad16(k) / 16} <= 2147483647 (int32).`;
 }
 
 /** View of a ternary kernel's template. */
 export function kernelView(spec: KernelSpec, target: Target) {
   const { k, tile } = spec;
-  const blocks = pad16(k) / 16;
-  const tileGroups = tile.rows / 16;
-  const chunked = tile.columns < pad16(k);
+  const layout = layoutOfSpec(spec);
+  const kind = layout.id.split('_')[0];
+  const { rows, columns, held = rows, tokens } = tile;
   return {
     ...spec,
+    tile: { ...tile, held },
     target: target.id,
-    blocks,
-    ragged: k % 16 !== 0,
-    chunked,
-    chunkBlocks: tile.columns / 16,
-    chunkQuads: tile.columns / 4,
-    tileGroups,
-    tiled: tileGroups > 1,
-    fourTail: tile.tokens > 4,
-    bounds:
-      target.sumBits === 16
-        ? `512 * ${tile.columns} / 4 <= 32767 (int16).`
-        : `65536 * ${blocks} <= 2147483647 (int32).`,
+    primitive: `bn_${kind}`,
+    tableBytes: `BN_${kind.toUpperCase()}_TABLE`,
+    blocks: blocksOf(layout, k),
+    blockBytes: layout.blockBytes,
+    blockColumns: layout.columns,
+    blockQuads: layout.columns / 4,
+    /** Activations of the last block, where they end before it. */
+    cut: pad16(k) % layout.columns,
+    quads: pad16(k) / 4,
+    ragged: k % layout.columns !== 0,
+    chunked: columns < pad16(k),
+    chunkBlocks: columns / layout.columns,
+    chunkQuads: columns / 4,
+    tileGroups: rows / 16,
+    tiled: rows > 16,
+    heldGroups: held / 16,
+    severalHeld: held > 16,
+    fourTail: tokens > 4,
+    bounds: boundsOf(spec, target),
   };
 }
 
@@ -76,13 +98,21 @@ export function tableView(tensor: PackedTensor, target: Target) {
     padded,
     tail,
     whole: cols - tail,
-    rowBytes: encodedBytes(encoding, cols),
+    rowBytes: encodedBytes(encoding, [cols]),
   };
 }
+
+/** What of attention is not the same in all models. */
+const attentionFlags = (plan: Plan) => ({
+  headNorms: plan.layer.some((step) => step.op === 'rope_store' && step.queryNorm !== null),
+  windowed: plan.hyper.window !== undefined,
+});
 
 /** View of attention.cpp. */
 export function attentionView(plan: Plan, target: Target) {
   const { heads, kvHeads, headDim, layers, rope } = plan.hyper;
+  const { attentionScale = 1 / Math.sqrt(headDim), normEpsilon } = plan.hyper;
+  const flags = attentionFlags(plan);
   const headRow = pad16(headDim);
   const group = heads / kvHeads;
   const tokenBlock = Math.max(1, Math.floor(QUERIES / group));
@@ -101,10 +131,16 @@ export function attentionView(plan: Plan, target: Target) {
     outStride: attention,
     rotated: rope.dimensions,
     half: rope.dimensions / 2,
-    interleaved: plan.ropePairs === 'interleaved',
+    interleaved: plan.hyper.rope.pairs === 'interleaved',
     frequencies: plan.ropeFrequencies.map(cppDouble),
+    localFrequencies: plan.localFrequencies?.map(cppDouble) ?? null,
     angleStride: strides(plan).angles,
-    scale: cppFloat(Math.fround(1 / Math.sqrt(headDim))),
+    scale: cppFloat(Math.fround(attentionScale)),
+    ...flags,
+    epsilon: cppFloat(Math.fround(normEpsilon)),
+    headTail: headDim % 16,
+    begin: flags.windowed ? 'begin' : '0',
+    window: flags.windowed ? 'window, ' : '',
     tokenBlock,
     tokenBlocked: tokenBlock > 1,
     valueVectors: target.registers >= 32 && headRow % (2 * target.lanes) === 0 ? 2 : 1,
@@ -120,15 +156,16 @@ export function probeView(target: Target) {
 }
 
 /** View of kernels.h. */
-export function kernelsView(choices: readonly Choice[]) {
-  return { kernels: distinctKernels(choices).map(({ name }) => ({ name })) };
+export function kernelsView(plan: Plan, choices: readonly Choice[]) {
+  return { kernels: distinctKernels(choices).map(({ name }) => ({ name })), ...attentionFlags(plan) };
 }
 
+/** What a buffer holds, by the last part of its name. */
 const CPP_TYPE: Record<string, string> = { q: 'int8_t', quant: 'bn_quant' };
 
 function bufferView({ name, offset }: Buffer) {
   const constant = `k${name.replace(/(^|_)(\w)/g, (_, _bar, letter: string) => letter.toUpperCase())}`;
-  return { name, constant, offset, type: CPP_TYPE[name] ?? 'float' };
+  return { name, constant, offset, type: CPP_TYPE[name.split('_').at(-1)!] ?? 'float' };
 }
 
 /** Floats from one token's part of a buffer to the next's. */
@@ -136,7 +173,8 @@ function strides(plan: Plan): Record<string, number> {
   return Object.fromEntries(plan.buffers.map(({ name, bytes }) => [name, bytes / 4]));
 }
 
-function stepView(plan: Plan, choices: readonly Choice[], step: Step) {
+function stepView(plan: Plan, choices: readonly Choice[], step: Step, next: Step | undefined) {
+  const barrier = needsBarrier(step, next);
   const stride = strides(plan);
   const partial = `steps/${step.op}`;
   const shared = (name: string) => find(plan.weights.shared, name);
@@ -146,15 +184,28 @@ function stepView(plan: Plan, choices: readonly Choice[], step: Step) {
       return {
         ...step,
         partial,
+        scale: step.scale === null ? null : cppFloat(step.scale),
         table: shared(step.table).offset,
+        padded: pad16(plan.hyper.embedding),
         outStride: stride[step.out],
         anglesStride: stride[step.angles],
+      };
+    case 'norm':
+      return {
+        ...step,
+        partial,
+        barrier,
+        padded: pad16(step.size),
+        inputStride: stride[step.input],
+        outStride: stride[step.out],
+        normOffset: layer(step.norm).offset,
       };
     case 'norm_quantise':
     case 'gated_quantise':
       return {
         ...step,
         partial,
+        barrier,
         padded: pad16(step.size),
         inputStride: stride[step.input],
         normOffset: step.norm === null ? null : layer(step.norm).offset,
@@ -164,17 +215,24 @@ function stepView(plan: Plan, choices: readonly Choice[], step: Step) {
       return {
         ...step,
         partial,
+        barrier,
         codes: layer(step.codes).offset,
         scales: layer(step.scales).offset,
+        outStride: stride[step.out],
         groups: step.m / 16,
         gemv: gemv.name,
-        gemvGroups: gemv.tile.rows / 16,
+        gemvGroups: (gemv.tile.held ?? gemv.tile.rows) / 16,
         gemm: gemm.name,
         gemmGroups: gemm.tile.rows / 16,
       };
     }
     case 'rope_store':
-      return { ...step, partial };
+      return {
+        ...step,
+        partial,
+        queryNormOffset: step.queryNorm === null ? null : layer(step.queryNorm).offset,
+        keyNormOffset: step.keyNorm === null ? null : layer(step.keyNorm).offset,
+      };
     case 'attention': {
       const size = plan.hyper.heads * plan.hyper.headDim;
       return { ...step, partial, size, outStride: stride[step.out], tail: size % 16 };
@@ -206,6 +264,7 @@ export function modelView(plan: Plan, target: Target, choices: readonly Choice[]
   const { hyper, weights } = plan;
   const attention = attentionView(plan, target);
   const linears = plan.layer.filter((step) => step.op === 'bitlinear');
+  const views = (steps: readonly Step[]) => steps.map((step, at) => stepView(plan, choices, step, steps[at + 1]));
   const widest = Math.max(pad16(hyper.embedding), attention.outStride, pad16(hyper.ffn));
   const scores = 4 * attention.tokenBlock * (hyper.heads / hyper.kvHeads) * pad16(hyper.context);
   const panels = Math.max(...kernels.map(scratchBytes));
@@ -227,14 +286,17 @@ export function modelView(plan: Plan, target: Target, choices: readonly Choice[]
     tokenBytes: plan.workspaceBytes,
     scratchBytes: pad64(Math.max(4 * widest, scores, panels, headRows)),
     buffers: plan.buffers.map(bufferView),
-    prologue: plan.prologue.map((step) => stepView(plan, choices, step)),
-    layer: plan.layer.map((step) => stepView(plan, choices, step)),
-    epilogue: plan.epilogue.map((step) => stepView(plan, choices, step)),
+    windowed: attention.windowed,
+    localLayers: hyper.window?.local.join(', ') ?? null,
+    prologue: views(plan.prologue),
+    layer: views(plan.layer),
+    epilogue: views(plan.epilogue),
     kernelCount: kernels.length,
     kernels: kernels.map((spec) => ({
       ...spec,
       maxTokens: spec.tile.tokens === 1 ? 1 : plan.maxTokens,
       scratchBytes: scratchBytes(spec),
+      groupBytes: groupBytesOf(spec),
     })),
     uses: linears.flatMap((step) => {
       const choice = choices.find(({ use }) => use === step.use)!;
@@ -252,6 +314,7 @@ export function modelView(plan: Plan, target: Target, choices: readonly Choice[]
     mostGroups: mostRows / 16,
     vocab: hyper.vocab,
     context: hyper.context,
+    embedding: hyper.embedding,
     maxTokens: plan.maxTokens,
   };
 }

@@ -65,7 +65,7 @@ static inline void bn_gemv_add(bn_gemv_sum &sum, const uint8_t *block, const int
 
 static inline bn_i32x16 bn_gemv_total(const bn_gemv_sum &sum) { return sum; }
 
-static inline void bn_unpack_block(uint8_t *panel, int64_t stride, const uint8_t *block) {
+static inline void bn_i2_unpack(uint8_t *panel, int64_t stride, const uint8_t *block) {
   const uint8x16_t mask = vdupq_n_u8(3);
   for (int i = 0; i < 64; i += 16) {
     const uint8x16_t codes = vld1q_u8(block + i);
@@ -105,6 +105,147 @@ static inline void bn_dot_add(bn_dot_sum &sum, bn_u8x64 codes, bn_quad x) {
 static inline bn_i32x16 bn_dot_total(const bn_dot_sum &sum) { return sum; }
 
 #define BN_DOT_MACS 64
+
+// ---- ternary table look-ups -----------------------------------------------------------------------------------------
+
+// A sum v, |v| <= 384, is kept as two digits of a byte each, v = 25h + l with |l| <= 12 and |h| <= 15, so that eight of
+// each add up in a byte. Then they are widened to int16: `low` holds rows 0 to 7, `high` rows 8 to 15.
+struct bn_table_sum {
+  int16x8_t low, high;
+};
+
+static inline bn_table_sum bn_table_zero() { return {vdupq_n_s16(0), vdupq_n_s16(0)}; }
+
+static inline bn_i32x16 bn_table_total(const bn_table_sum &sum) {
+  return {vmovl_s16(vget_low_s16(sum.low)), vmovl_high_s16(sum.low), vmovl_s16(vget_low_s16(sum.high)),
+          vmovl_high_s16(sum.high)};
+}
+
+struct bn_digits {
+  int8x16_t low, high;
+};
+
+// Eight look-ups' digits.
+static inline void bn_add_digits(bn_table_sum &sum, bn_digits v) {
+  const int8x16_t base = vdupq_n_s8(25);
+  sum.low = vaddw_s8(vmlal_s8(sum.low, vget_low_s8(v.high), vget_low_s8(base)), vget_low_s8(v.low));
+  sum.high = vaddw_high_s8(vmlal_high_s8(sum.high, v.high, base), v.low);
+}
+
+// Digits of 16 sums, entries 0 to 7 and 8 to 15 of a table.
+static inline bn_digits bn_split(int16x8_t first, int16x8_t second) {
+  const int16x8_t a = vqrdmulhq_n_s16(first, 1311), b = vqrdmulhq_n_s16(second, 1311); // 2^15 / 25
+  return {vcombine_s8(vmovn_s16(vmlsq_n_s16(first, a, 25)), vmovn_s16(vmlsq_n_s16(second, b, 25))),
+          vcombine_s8(vmovn_s16(a), vmovn_s16(b))};
+}
+
+// Index i of every row in the lane that `lane` is the first byte of.
+static inline uint8x16_t bn_table_index(const uint8_t *lane, int i) {
+  const uint8x16_t two = vld1q_u8(lane + i / 2 * 64);
+  return i % 2 ? vshrq_n_u8(two, 4) : vandq_u8(two, vdupq_n_u8(15));
+}
+
+#define BN_TL1_TABLE 1024
+#define BN_TL2_TABLE 2048
+
+static inline void bn_tl1_tables(uint8_t *table, const int8_t *q) {
+  // weights of a pair, for indices 0 to 7; index 8 is the negative of index 0
+  alignas(16) static const int16_t kA[8] = {-1, -1, -1, 0, 0, 0, 1, 1}, kB[8] = {-1, 0, 1, -1, 0, 1, -1, 0};
+  const int16x8_t a = vld1q_s16(kA), b = vld1q_s16(kB);
+  int8_t *digits = reinterpret_cast<int8_t *>(table);
+  for (int pair = 0; pair < 32; ++pair) {
+    const int16x8_t sums = vmlaq_n_s16(vmulq_n_s16(a, q[2 * pair]), b, q[2 * pair + 1]);
+    const bn_digits split = bn_split(sums, vnegq_s16(sums));
+    vst1q_s8(digits + 32 * pair, split.low);
+    vst1q_s8(digits + 32 * pair + 16, split.high);
+  }
+}
+
+static inline void bn_tl1_add(bn_table_sum &sum, const uint8_t *block, const uint8_t *table) {
+  const int8_t *tables = reinterpret_cast<const int8_t *>(table);
+  for (int j = 0; j < 4; ++j) {
+    bn_digits digits = {vdupq_n_s8(0), vdupq_n_s8(0)};
+    for (int i = 0; i < 8; ++i) {
+      const uint8x16_t index = bn_table_index(block + 16 * j, i);
+      const int8_t *pair = tables + 32 * (8 * j + i);
+      digits.low = vaddq_s8(digits.low, vqtbl1q_s8(vld1q_s8(pair), index));
+      digits.high = vaddq_s8(digits.high, vqtbl1q_s8(vld1q_s8(pair + 16), index));
+    }
+    bn_add_digits(sum, digits);
+  }
+}
+
+static inline void bn_tl1_unpack(uint8_t *panel, int64_t stride, const uint8_t *block) {
+  alignas(16) static const uint8_t kA[16] = {0, 0, 0, 1, 1, 1, 2, 2, 2}, kB[16] = {0, 1, 2, 0, 1, 2, 0, 1, 2};
+  const uint8x16_t a = vld1q_u8(kA), b = vld1q_u8(kB);
+  for (int quad = 0; quad < 16; ++quad) {
+    const uint8_t *lane = block + quad / 4 * 16;
+    const uint8x16_t left = bn_table_index(lane, quad % 4 * 2), right = bn_table_index(lane, quad % 4 * 2 + 1);
+    vst4q_u8(panel + quad * stride,
+             {{vqtbl1q_u8(a, left), vqtbl1q_u8(b, left), vqtbl1q_u8(a, right), vqtbl1q_u8(b, right)}});
+  }
+}
+
+// A triple's digits are followed by those of the negative sums, so that the sign is one more bit of the index.
+static inline void bn_tl2_tables(uint8_t *table, const int8_t *q) {
+  // weights of a triple, for every index
+  alignas(16) static const int16_t kA[16] = {0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  alignas(16) static const int16_t kB[16] = {0, 0, 1, 1, 1, -1, -1, -1, 0, 0, 0, 1, 1, 1};
+  alignas(16) static const int16_t kC[16] = {0, 1, -1, 0, 1, -1, 0, 1, -1, 0, 1, -1, 0, 1};
+  const int16x8_t a0 = vld1q_s16(kA), a8 = vld1q_s16(kA + 8), b0 = vld1q_s16(kB), b8 = vld1q_s16(kB + 8);
+  const int16x8_t c0 = vld1q_s16(kC), c8 = vld1q_s16(kC + 8);
+  int8_t *digits = reinterpret_cast<int8_t *>(table);
+  for (int triple = 0; triple < 32; ++triple) {
+    const int16_t x = q[3 * triple], y = q[3 * triple + 1], z = q[3 * triple + 2];
+    const bn_digits split = bn_split(vmlaq_n_s16(vmlaq_n_s16(vmulq_n_s16(a0, x), b0, y), c0, z),
+                                     vmlaq_n_s16(vmlaq_n_s16(vmulq_n_s16(a8, x), b8, y), c8, z));
+    vst1q_s8(digits + 64 * triple, split.low);
+    vst1q_s8(digits + 64 * triple + 16, vnegq_s8(split.low));
+    vst1q_s8(digits + 64 * triple + 32, split.high);
+    vst1q_s8(digits + 64 * triple + 48, vnegq_s8(split.high));
+  }
+}
+
+// Index i with its sign as bit 4.
+static inline uint8x16_t bn_tl2_index(const uint8_t *lane, uint8x16_t signs, int i) {
+  const uint8x16_t shifted = vshlq_u8(signs, vdupq_n_s8(static_cast<int8_t>(4 - i)));
+  return vbslq_u8(vdupq_n_u8(16), shifted, bn_table_index(lane, i));
+}
+
+static inline void bn_tl2_add(bn_table_sum &sum, const uint8_t *block, const uint8_t *table) {
+  const int8_t *tables = reinterpret_cast<const int8_t *>(table);
+  for (int j = 0; j < 4; ++j) {
+    const uint8x16_t signs = vld1q_u8(block + 256 + 16 * j);
+    bn_digits digits = {vdupq_n_s8(0), vdupq_n_s8(0)};
+    for (int i = 0; i < 8; ++i) {
+      const uint8x16_t index = bn_tl2_index(block + 16 * j, signs, i);
+      const int8_t *triple = tables + 64 * (8 * j + i);
+      digits.low = vaddq_s8(digits.low, vqtbl2q_s8(vld1q_s8_x2(triple), index));
+      digits.high = vaddq_s8(digits.high, vqtbl2q_s8(vld1q_s8_x2(triple + 32), index));
+    }
+    bn_add_digits(sum, digits);
+  }
+}
+
+static inline void bn_tl2_unpack(uint8_t *panel, int64_t stride, const uint8_t *block) {
+  // weight + 1 of a triple, for every index with its sign
+  alignas(16) static const uint8_t kCodes[3][32] = {
+      {1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1},
+      {1, 1, 2, 2, 2, 0, 0, 0, 1, 1, 1, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 2, 2, 2, 1, 1, 1, 0, 0, 0, 1, 1},
+      {1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 1, 1, 1, 0, 2, 1, 0, 2, 1, 0, 2, 1, 0, 2, 1, 0, 1, 1}};
+  for (int j = 0; j < 4; ++j) {
+    const uint8x16_t signs = vld1q_u8(block + 256 + 16 * j);
+    uint8x16_t columns[24];
+    for (int i = 0; i < 8; ++i) {
+      const uint8x16_t index = bn_tl2_index(block + 16 * j, signs, i);
+      for (int c = 0; c < 3; ++c) columns[3 * i + c] = vqtbl2q_u8(vld1q_u8_x2(kCodes[c]), index);
+    }
+    for (int quad = 0; quad < 6; ++quad) {
+      const uint8x16_t *four = columns + 4 * quad;
+      vst4q_u8(panel + (6 * j + quad) * stride, {{four[0], four[1], four[2], four[3]}});
+    }
+  }
+}
 
 // ---- float32 vectors ------------------------------------------------------------------------------------------------
 

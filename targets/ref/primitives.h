@@ -57,7 +57,7 @@ static inline bn_i32x16 bn_gemv_total(const bn_gemv_sum &sum) {
 }
 
 // Unpacks one block to one byte a code: panel[quad * stride + 4r + j] for column 4 quad + j of row r.
-static inline void bn_unpack_block(uint8_t *panel, int64_t stride, const uint8_t *block) {
+static inline void bn_i2_unpack(uint8_t *panel, int64_t stride, const uint8_t *block) {
   for (int quad = 0; quad < 4; ++quad) {
     for (int i = 0; i < 64; ++i) panel[quad * stride + i] = block[i] >> (2 * quad) & 3;
   }
@@ -98,6 +98,113 @@ static inline bn_i32x16 bn_dot_total(const bn_dot_sum &sum) {
 
 // Multiply-accumulates in one bn_dot_add.
 #define BN_DOT_MACS 64
+
+// ---- ternary table look-ups -----------------------------------------------------------------------------------------
+
+// Instead of multiplying, look up what pairs (tl1) or triples (tl2) of weights add up to, in tables that are made from one
+// token's activations. The weights are indices into them; how the tables lie in memory is the target's own affair.
+//
+// A block is 16 rows high and has four lanes j with eight indices i each: byte 64 (i / 2) + 16j + r holds two of row r,
+// in bits 3..0 where i is even and in bits 7..4 where it is odd.
+// tl1: 64 columns, 256 bytes. Index i is of columns 16j + 2i + 0, 1: 3 (a + 1) + (b + 1) for a pair (a, b) of weights.
+// tl2: 96 columns, 320 bytes. Index i is of columns 24j + 3i + 0, 1, 2: |n| for a triple (a, b, c), n = 9a + 3b + c.
+// Bit i of byte 256 + 16j + r is 1 where n is negative.
+
+// Running sums of one row group. The vector targets have int16 ones: look-ups over 255 columns are safe.
+struct bn_table_sum {
+  int32_t row[16];
+};
+
+static inline bn_table_sum bn_table_zero() { return {}; }
+
+static inline bn_i32x16 bn_table_total(const bn_table_sum &sum) {
+  bn_i32x16 total;
+  std::memcpy(total.row, sum.row, sizeof total.row);
+  return total;
+}
+
+// Bytes of the tables of one block.
+#define BN_TL1_TABLE 1024
+#define BN_TL2_TABLE 1024
+
+// Index i of row r in lane j.
+static inline int bn_table_index(const uint8_t *block, int j, int i, int r) {
+  return block[i / 2 * 64 + j * 16 + r] >> i % 2 * 4 & 15;
+}
+
+// Makes the tables of one block from its 64 activations.
+static inline void bn_tl1_tables(uint8_t *table, const int8_t *q) {
+  int16_t *sums = reinterpret_cast<int16_t *>(table);
+  for (int pair = 0; pair < 32; ++pair) {
+    for (int n = 0; n < 9; ++n) {
+      sums[16 * pair + n] = static_cast<int16_t>((n / 3 - 1) * q[2 * pair] + (n % 3 - 1) * q[2 * pair + 1]);
+    }
+  }
+}
+
+// Adds weight * q over the 64 columns of one block.
+static inline void bn_tl1_add(bn_table_sum &sum, const uint8_t *block, const uint8_t *table) {
+  const int16_t *sums = reinterpret_cast<const int16_t *>(table);
+  for (int j = 0; j < 4; ++j) {
+    for (int i = 0; i < 8; ++i) {
+      for (int r = 0; r < 16; ++r) sum.row[r] += sums[16 * (8 * j + i) + bn_table_index(block, j, i, r)];
+    }
+  }
+}
+
+// As bn_i2_unpack, for 16 quads: panel[quad * stride + 4r + j] = weight + 1 for column 4 quad + j of row r.
+static inline void bn_tl1_unpack(uint8_t *panel, int64_t stride, const uint8_t *block) {
+  for (int column = 0; column < 64; ++column) {
+    for (int r = 0; r < 16; ++r) {
+      const int pair = bn_table_index(block, column / 16, column % 16 / 2, r);
+      panel[column / 4 * stride + 4 * r + column % 4] = static_cast<uint8_t>(column % 2 ? pair % 3 : pair / 3);
+    }
+  }
+}
+
+// The three codes (weight + 1) of a triple, from n + 13.
+static inline int bn_triple_code(int n, int column) { return column == 0 ? n / 9 : column == 1 ? n / 3 % 3 : n % 3; }
+
+// Makes the tables of one block from its 96 activations.
+static inline void bn_tl2_tables(uint8_t *table, const int8_t *q) {
+  int16_t *sums = reinterpret_cast<int16_t *>(table);
+  for (int triple = 0; triple < 32; ++triple) {
+    for (int n = 0; n < 14; ++n) {
+      int sum = 0;
+      for (int c = 0; c < 3; ++c) sum += (bn_triple_code(n + 13, c) - 1) * q[3 * triple + c];
+      sums[16 * triple + n] = static_cast<int16_t>(sum);
+    }
+  }
+}
+
+static inline bool bn_tl2_negative(const uint8_t *block, int j, int i, int r) {
+  return block[256 + 16 * j + r] >> i & 1;
+}
+
+// Adds weight * q over the 96 columns of one block.
+static inline void bn_tl2_add(bn_table_sum &sum, const uint8_t *block, const uint8_t *table) {
+  const int16_t *sums = reinterpret_cast<const int16_t *>(table);
+  for (int j = 0; j < 4; ++j) {
+    for (int i = 0; i < 8; ++i) {
+      for (int r = 0; r < 16; ++r) {
+        const int value = sums[16 * (8 * j + i) + bn_table_index(block, j, i, r)];
+        sum.row[r] += bn_tl2_negative(block, j, i, r) ? -value : value;
+      }
+    }
+  }
+}
+
+// As bn_tl1_unpack, for 24 quads.
+static inline void bn_tl2_unpack(uint8_t *panel, int64_t stride, const uint8_t *block) {
+  for (int column = 0; column < 96; ++column) {
+    const int j = column / 24, i = column % 24 / 3;
+    for (int r = 0; r < 16; ++r) {
+      const int index = bn_table_index(block, j, i, r);
+      const int n = 13 + (bn_tl2_negative(block, j, i, r) ? -index : index);
+      panel[column / 4 * stride + 4 * r + column % 4] = static_cast<uint8_t>(bn_triple_code(n, column % 3));
+    }
+  }
+}
 
 // ---- float32 vectors ------------------------------------------------------------------------------------------------
 

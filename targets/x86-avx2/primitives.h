@@ -80,7 +80,7 @@ static inline void bn_gemv_add(bn_gemv_sum &sum, const uint8_t *block, const int
 
 static inline bn_i32x16 bn_gemv_total(const bn_gemv_sum &sum) { return bn_pairs_total(sum); }
 
-static inline void bn_unpack_block(uint8_t *panel, int64_t stride, const uint8_t *block) {
+static inline void bn_i2_unpack(uint8_t *panel, int64_t stride, const uint8_t *block) {
   const __m256i mask = _mm256_set1_epi8(0x03);
   for (int half = 0; half < 64; half += 32) {
     __m256i codes = bn_load32(block + half);
@@ -109,6 +109,195 @@ static inline void bn_dot_add(bn_dot_sum &sum, bn_u8x64 codes, bn_quad x) {
 static inline bn_i32x16 bn_dot_total(const bn_dot_sum &sum) { return bn_pairs_total(sum); }
 
 #define BN_DOT_MACS 64
+
+// ---- ternary table look-ups -----------------------------------------------------------------------------------------
+
+// Each 128-bit lane looks up in tables of its own. A sum v, |v| <= 384, is kept as two digits of a byte each, v = 25h + l
+// with |l| <= 12 and |h| <= 15, so that eight of each add up in a byte. Then they are widened to int16, even rows and odd
+// ones.
+struct bn_table_sum {
+  __m256i even, odd;
+};
+
+static inline bn_table_sum bn_table_zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+
+static inline __m128i bn_fold_lanes(__m256i v) {
+  return _mm_add_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+}
+
+static inline bn_i32x16 bn_table_total(const bn_table_sum &sum) {
+  const __m128i even = bn_fold_lanes(sum.even), odd = bn_fold_lanes(sum.odd);
+  return {_mm256_cvtepi16_epi32(_mm_unpacklo_epi16(even, odd)), _mm256_cvtepi16_epi32(_mm_unpackhi_epi16(even, odd))};
+}
+
+// Eight look-ups' digits.
+static inline void bn_add_digits(bn_table_sum &sum, __m256i low, __m256i high) {
+  const __m256i even = _mm256_add_epi16(_mm256_maddubs_epi16(_mm256_set1_epi16(1), low),
+                                        _mm256_maddubs_epi16(_mm256_set1_epi16(25), high));
+  const __m256i odd = _mm256_add_epi16(_mm256_maddubs_epi16(_mm256_set1_epi16(1 << 8), low),
+                                       _mm256_maddubs_epi16(_mm256_set1_epi16(25 << 8), high));
+  sum.even = _mm256_add_epi16(sum.even, even);
+  sum.odd = _mm256_add_epi16(sum.odd, odd);
+}
+
+struct bn_digits {
+  __m256i low, high;
+};
+
+static inline bn_digits bn_split(__m256i v) {
+  const __m256i high = _mm256_mulhrs_epi16(v, _mm256_set1_epi16(1311)); // 2^15 / 25
+  return {_mm256_sub_epi16(v, _mm256_mullo_epi16(high, _mm256_set1_epi16(25))), high};
+}
+
+static inline void bn_store32(uint8_t *p, __m256i v) { _mm256_storeu_si256(reinterpret_cast<__m256i *>(p), v); }
+
+// A table for each lane, from entries 0 to 7 and 8 to 15: 32 bytes of low digits, then the high ones.
+static inline void bn_store_tables(uint8_t *table, bn_digits first, bn_digits second) {
+  bn_store32(table, _mm256_packs_epi16(first.low, second.low));
+  bn_store32(table + 32, _mm256_packs_epi16(first.high, second.high));
+}
+
+static inline __m256i bn_look_up(const uint8_t *table, __m256i index) {
+  return _mm256_shuffle_epi8(bn_load32(table), index);
+}
+
+// Index i of every row in two lanes, the second pair of them where `block` is 32 bytes further on.
+static inline __m256i bn_table_index(const uint8_t *block, int i) {
+  const __m256i two = bn_load32(block + i / 2 * 64);
+  return _mm256_and_si256(i % 2 ? _mm256_srli_epi16(two, 4) : two, _mm256_set1_epi8(15));
+}
+
+// Codes of four columns in each lane, `columns[i]` being byte r for row r, go to `panel` as one quad a lane.
+static inline void bn_store_quads(uint8_t *panel, int64_t stride, const __m256i *columns) {
+  const __m256i low01 = _mm256_unpacklo_epi8(columns[0], columns[1]);
+  const __m256i low23 = _mm256_unpacklo_epi8(columns[2], columns[3]);
+  const __m256i high01 = _mm256_unpackhi_epi8(columns[0], columns[1]);
+  const __m256i high23 = _mm256_unpackhi_epi8(columns[2], columns[3]);
+  const __m256i rows0 = _mm256_unpacklo_epi16(low01, low23), rows4 = _mm256_unpackhi_epi16(low01, low23);
+  const __m256i rows8 = _mm256_unpacklo_epi16(high01, high23), rows12 = _mm256_unpackhi_epi16(high01, high23);
+  bn_store32(panel, _mm256_permute2x128_si256(rows0, rows4, 0x20));
+  bn_store32(panel + 32, _mm256_permute2x128_si256(rows8, rows12, 0x20));
+  bn_store32(panel + stride, _mm256_permute2x128_si256(rows0, rows4, 0x31));
+  bn_store32(panel + stride + 32, _mm256_permute2x128_si256(rows8, rows12, 0x31));
+}
+
+// The tables of lanes 0 and 1 come first, then those of lanes 2 and 3.
+#define BN_TL1_TABLE 1024
+#define BN_TL2_TABLE 1024
+
+// The same 16 bytes in both lanes.
+static inline __m256i bn_lanes(__m128i v) { return _mm256_broadcastsi128_si256(v); }
+
+static inline void bn_tl1_tables(uint8_t *table, const int8_t *q) {
+  // weight + 1 of a pair, for indices 0 to 7; index 8 is the negative of index 0
+  const __m256i codes = bn_lanes(_mm_setr_epi8(0, 0, 0, 1, 0, 2, 1, 0, 1, 1, 1, 2, 2, 0, 2, 1));
+  const __m256i zero = _mm256_setzero_si256();
+  for (int half = 0; half < 2; ++half) {
+    const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i *>(q + 32 * half));
+    for (int i = 0; i < 8; ++i) {
+      const __m256i pair = _mm256_shuffle_epi8(all, _mm256_set1_epi16(static_cast<int16_t>(0x0100 + i * 0x0202)));
+      const __m256i centre = _mm256_maddubs_epi16(_mm256_set1_epi8(1), pair);
+      const bn_digits sums = bn_split(_mm256_sub_epi16(_mm256_maddubs_epi16(codes, pair), centre));
+      const bn_digits negative = {_mm256_sub_epi16(zero, sums.low), _mm256_sub_epi16(zero, sums.high)};
+      bn_store_tables(table + 512 * half + 64 * i, sums, negative);
+    }
+  }
+}
+
+static inline void bn_tl1_add(bn_table_sum &sum, const uint8_t *block, const uint8_t *table) {
+  for (int half = 0; half < 2; ++half) {
+    __m256i low = _mm256_setzero_si256(), high = low;
+    for (int i = 0; i < 8; ++i) {
+      const __m256i index = bn_table_index(block + 32 * half, i);
+      low = _mm256_add_epi8(low, bn_look_up(table + 512 * half + 64 * i, index));
+      high = _mm256_add_epi8(high, bn_look_up(table + 512 * half + 64 * i + 32, index));
+    }
+    bn_add_digits(sum, low, high);
+  }
+}
+
+static inline void bn_tl1_unpack(uint8_t *panel, int64_t stride, const uint8_t *block) {
+  const __m256i a = bn_lanes(_mm_setr_epi8(0, 0, 0, 1, 1, 1, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0));
+  const __m256i b = bn_lanes(_mm_setr_epi8(0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0));
+  for (int half = 0; half < 2; ++half) {
+    const uint8_t *lanes = block + 32 * half;
+    for (int quad = 0; quad < 4; ++quad) {
+      const __m256i left = bn_table_index(lanes, 2 * quad), right = bn_table_index(lanes, 2 * quad + 1);
+      const __m256i columns[4] = {_mm256_shuffle_epi8(a, left), _mm256_shuffle_epi8(b, left),
+                                  _mm256_shuffle_epi8(a, right), _mm256_shuffle_epi8(b, right)};
+      bn_store_quads(panel + (8 * half + quad) * stride, 4 * stride, columns);
+    }
+  }
+}
+
+// Lane j has the 16 activations at q + 24j.
+static inline __m256i bn_load_lanes(const int8_t *q) {
+  return _mm256_loadu2_m128i(reinterpret_cast<const __m128i *>(q + 24), reinterpret_cast<const __m128i *>(q));
+}
+
+static inline void bn_tl2_tables(uint8_t *table, const int8_t *q) {
+  // weight + 1 of a triple's first two columns, and of its third, for indices 0 to 7 and 8 to 15
+  const __m256i first01 = bn_lanes(_mm_setr_epi8(1, 1, 1, 1, 1, 2, 1, 2, 1, 2, 2, 0, 2, 0, 2, 0));
+  const __m256i first2 = bn_lanes(_mm_setr_epi16(1, 2, 0, 1, 2, 0, 1, 2));
+  const __m256i second01 = bn_lanes(_mm_setr_epi8(2, 1, 2, 1, 2, 1, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1));
+  const __m256i second2 = bn_lanes(_mm_setr_epi16(0, 1, 2, 0, 1, 2, 1, 1));
+  const __m256i ones = _mm256_set1_epi8(1);
+  for (int half = 0; half < 2; ++half) {
+    const __m256i left = bn_load_lanes(q + 48 * half), right = bn_load_lanes(q + 48 * half + 8);
+    for (int i = 0; i < 8; ++i) {
+      const __m256i source = i < 4 ? left : right;
+      const int column = 3 * i - (i < 4 ? 0 : 8);
+      const __m256i two = _mm256_shuffle_epi8(source, _mm256_set1_epi16(static_cast<int16_t>(column * 0x101 + 0x100)));
+      const __m256i third = _mm256_shuffle_epi8(source, _mm256_set1_epi16(static_cast<int16_t>(0x8000 + column + 2)));
+      const __m256i centre = _mm256_add_epi16(_mm256_maddubs_epi16(ones, two), _mm256_maddubs_epi16(ones, third));
+      const __m256i first = _mm256_add_epi16(_mm256_maddubs_epi16(first01, two), _mm256_maddubs_epi16(first2, third));
+      const __m256i second =
+          _mm256_add_epi16(_mm256_maddubs_epi16(second01, two), _mm256_maddubs_epi16(second2, third));
+      bn_store_tables(table + 512 * half + 64 * i, bn_split(_mm256_sub_epi16(first, centre)),
+                      bn_split(_mm256_sub_epi16(second, centre)));
+    }
+  }
+}
+
+// Negative bytes where triple i is, positive ones elsewhere: never zero, which vpsignb would make of the value too.
+static inline __m256i bn_tl2_control(__m256i signs, int i) {
+  return _mm256_or_si256(_mm256_slli_epi16(signs, 7 - i), _mm256_set1_epi8(1));
+}
+
+static inline void bn_tl2_add(bn_table_sum &sum, const uint8_t *block, const uint8_t *table) {
+  for (int half = 0; half < 2; ++half) {
+    const __m256i signs = bn_load32(block + 256 + 32 * half);
+    __m256i low = _mm256_setzero_si256(), high = low;
+    for (int i = 0; i < 8; ++i) {
+      const __m256i index = bn_table_index(block + 32 * half, i), control = bn_tl2_control(signs, i);
+      const uint8_t *sums = table + 512 * half + 64 * i;
+      low = _mm256_add_epi8(low, _mm256_sign_epi8(bn_look_up(sums, index), control));
+      high = _mm256_add_epi8(high, _mm256_sign_epi8(bn_look_up(sums + 32, index), control));
+    }
+    bn_add_digits(sum, low, high);
+  }
+}
+
+static inline void bn_tl2_unpack(uint8_t *panel, int64_t stride, const uint8_t *block) {
+  const __m256i weight[3] = {bn_lanes(_mm_setr_epi8(0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0)),
+                             bn_lanes(_mm_setr_epi8(0, 0, 1, 1, 1, -1, -1, -1, 0, 0, 0, 1, 1, 1, 0, 0)),
+                             bn_lanes(_mm_setr_epi8(0, 1, -1, 0, 1, -1, 0, 1, -1, 0, 1, -1, 0, 1, 0, 0))};
+  const __m256i one = _mm256_set1_epi8(1);
+  for (int half = 0; half < 2; ++half) {
+    const __m256i signs = bn_load32(block + 256 + 32 * half);
+    __m256i columns[24];
+    for (int i = 0; i < 8; ++i) {
+      const __m256i index = bn_table_index(block + 32 * half, i), control = bn_tl2_control(signs, i);
+      for (int c = 0; c < 3; ++c) {
+        const __m256i weights = _mm256_sign_epi8(_mm256_shuffle_epi8(weight[c], index), control);
+        columns[3 * i + c] = _mm256_add_epi8(weights, one);
+      }
+    }
+    for (int quad = 0; quad < 6; ++quad) {
+      bn_store_quads(panel + (12 * half + quad) * stride, 6 * stride, columns + 4 * quad);
+    }
+  }
+}
 
 // ---- float32 vectors ------------------------------------------------------------------------------------------------
 

@@ -69,7 +69,7 @@ static inline bn_i32x16 bn_gemv_total(const bn_gemv_sum &sum) {
   return {_mm512_add_epi32(low, high)};
 }
 
-static inline void bn_unpack_block(uint8_t *panel, int64_t stride, const uint8_t *block) {
+static inline void bn_i2_unpack(uint8_t *panel, int64_t stride, const uint8_t *block) {
   const __m512i codes = _mm512_loadu_si512(block);
   const __m512i mask = _mm512_set1_epi8(0x03);
   _mm512_storeu_si512(panel, _mm512_and_si512(codes, mask));
@@ -93,6 +93,182 @@ static inline void bn_dot_add(bn_dot_sum &sum, bn_u8x64 codes, bn_quad x) {
 static inline bn_i32x16 bn_dot_total(const bn_dot_sum &sum) { return sum; }
 
 #define BN_DOT_MACS 64
+
+// ---- ternary table look-ups -----------------------------------------------------------------------------------------
+
+// Each 128-bit lane looks up in tables of its own. A sum v, |v| <= 384, is kept as two digits of a byte each, v = 25h + l
+// with |l| <= 12 and |h| <= 15, so that eight of each add up in a byte. Then they are widened to int16, even rows and odd
+// ones.
+struct bn_table_sum {
+  __m512i even, odd;
+};
+
+static inline bn_table_sum bn_table_zero() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
+
+static inline __m128i bn_fold_lanes(__m512i v) {
+  const __m256i half = _mm256_add_epi16(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+  return _mm_add_epi16(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+static inline bn_i32x16 bn_table_total(const bn_table_sum &sum) {
+  const __m128i even = bn_fold_lanes(sum.even), odd = bn_fold_lanes(sum.odd);
+  const __m256i rows = _mm256_set_m128i(_mm_unpackhi_epi16(even, odd), _mm_unpacklo_epi16(even, odd));
+  return {_mm512_cvtepi16_epi32(rows)};
+}
+
+// Eight look-ups' digits.
+static inline void bn_add_digits(bn_table_sum &sum, __m512i low, __m512i high) {
+  const __m512i even = _mm512_add_epi16(_mm512_maddubs_epi16(_mm512_set1_epi16(1), low),
+                                        _mm512_maddubs_epi16(_mm512_set1_epi16(25), high));
+  const __m512i odd = _mm512_add_epi16(_mm512_maddubs_epi16(_mm512_set1_epi16(1 << 8), low),
+                                       _mm512_maddubs_epi16(_mm512_set1_epi16(25 << 8), high));
+  sum.even = _mm512_add_epi16(sum.even, even);
+  sum.odd = _mm512_add_epi16(sum.odd, odd);
+}
+
+struct bn_digits {
+  __m512i low, high;
+};
+
+static inline bn_digits bn_split(__m512i v) {
+  const __m512i high = _mm512_mulhrs_epi16(v, _mm512_set1_epi16(1311)); // 2^15 / 25
+  return {_mm512_sub_epi16(v, _mm512_mullo_epi16(high, _mm512_set1_epi16(25))), high};
+}
+
+// A table for each lane, from entries 0 to 7 and 8 to 15: 64 bytes of low digits, then the high ones.
+static inline void bn_store_tables(uint8_t *table, bn_digits first, bn_digits second) {
+  _mm512_storeu_si512(table, _mm512_packs_epi16(first.low, second.low));
+  _mm512_storeu_si512(table + 64, _mm512_packs_epi16(first.high, second.high));
+}
+
+static inline __m512i bn_look_up(const uint8_t *table, __m512i index) {
+  return _mm512_shuffle_epi8(_mm512_loadu_si512(table), index);
+}
+
+// Index i of every lane and row.
+static inline __m512i bn_table_index(const uint8_t *block, int i) {
+  const __m512i two = _mm512_loadu_si512(block + i / 2 * 64);
+  return _mm512_and_si512(i % 2 ? _mm512_srli_epi16(two, 4) : two, _mm512_set1_epi8(15));
+}
+
+// Codes of four columns in each lane, `columns[i]` being byte r for row r, go to `panel` as one quad a lane.
+static inline void bn_store_quads(uint8_t *panel, int64_t stride, const __m512i *columns) {
+  const __m512i low01 = _mm512_unpacklo_epi8(columns[0], columns[1]);
+  const __m512i low23 = _mm512_unpacklo_epi8(columns[2], columns[3]);
+  const __m512i high01 = _mm512_unpackhi_epi8(columns[0], columns[1]);
+  const __m512i high23 = _mm512_unpackhi_epi8(columns[2], columns[3]);
+  const __m512i rows0 = _mm512_unpacklo_epi16(low01, low23), rows4 = _mm512_unpackhi_epi16(low01, low23);
+  const __m512i rows8 = _mm512_unpacklo_epi16(high01, high23), rows12 = _mm512_unpackhi_epi16(high01, high23);
+  const __m512i even0 = _mm512_shuffle_i32x4(rows0, rows4, 0x88), odd0 = _mm512_shuffle_i32x4(rows0, rows4, 0xdd);
+  const __m512i even8 = _mm512_shuffle_i32x4(rows8, rows12, 0x88), odd8 = _mm512_shuffle_i32x4(rows8, rows12, 0xdd);
+  _mm512_storeu_si512(panel, _mm512_shuffle_i32x4(even0, even8, 0x88));
+  _mm512_storeu_si512(panel + stride, _mm512_shuffle_i32x4(odd0, odd8, 0x88));
+  _mm512_storeu_si512(panel + 2 * stride, _mm512_shuffle_i32x4(even0, even8, 0xdd));
+  _mm512_storeu_si512(panel + 3 * stride, _mm512_shuffle_i32x4(odd0, odd8, 0xdd));
+}
+
+#define BN_TL1_TABLE 1024
+#define BN_TL2_TABLE 1024
+
+// The same 16 bytes in every lane.
+static inline __m512i bn_lanes(__m128i v) { return _mm512_broadcast_i32x4(v); }
+
+static inline void bn_tl1_tables(uint8_t *table, const int8_t *q) {
+  // weight + 1 of a pair, for indices 0 to 7; index 8 is the negative of index 0
+  const __m512i codes = bn_lanes(_mm_setr_epi8(0, 0, 0, 1, 0, 2, 1, 0, 1, 1, 1, 2, 2, 0, 2, 1));
+  const __m512i all = _mm512_loadu_si512(q), zero = _mm512_setzero_si512();
+  for (int i = 0; i < 8; ++i) {
+    const __m512i pair = _mm512_shuffle_epi8(all, _mm512_set1_epi16(static_cast<int16_t>(0x0100 + i * 0x0202)));
+    const __m512i centre = _mm512_maddubs_epi16(_mm512_set1_epi8(1), pair);
+    const bn_digits sums = bn_split(_mm512_sub_epi16(_mm512_maddubs_epi16(codes, pair), centre));
+    const bn_digits negative = {_mm512_sub_epi16(zero, sums.low), _mm512_sub_epi16(zero, sums.high)};
+    bn_store_tables(table + 128 * i, sums, negative);
+  }
+}
+
+static inline void bn_tl1_add(bn_table_sum &sum, const uint8_t *block, const uint8_t *table) {
+  __m512i low = _mm512_setzero_si512(), high = low;
+  for (int i = 0; i < 8; ++i) {
+    const __m512i index = bn_table_index(block, i);
+    low = _mm512_add_epi8(low, bn_look_up(table + 128 * i, index));
+    high = _mm512_add_epi8(high, bn_look_up(table + 128 * i + 64, index));
+  }
+  bn_add_digits(sum, low, high);
+}
+
+static inline void bn_tl1_unpack(uint8_t *panel, int64_t stride, const uint8_t *block) {
+  const __m512i a = bn_lanes(_mm_setr_epi8(0, 0, 0, 1, 1, 1, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0));
+  const __m512i b = bn_lanes(_mm_setr_epi8(0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0));
+  for (int quad = 0; quad < 4; ++quad) {
+    const __m512i left = bn_table_index(block, 2 * quad), right = bn_table_index(block, 2 * quad + 1);
+    const __m512i columns[4] = {_mm512_shuffle_epi8(a, left), _mm512_shuffle_epi8(b, left),
+                                _mm512_shuffle_epi8(a, right), _mm512_shuffle_epi8(b, right)};
+    bn_store_quads(panel + quad * stride, 4 * stride, columns);
+  }
+}
+
+// Lane j has the 16 activations at q + 24j.
+static inline __m512i bn_load_lanes(const int8_t *q) {
+  const auto lane = [q](int j) { return _mm_loadu_si128(reinterpret_cast<const __m128i *>(q + 24 * j)); };
+  const __m512i first = _mm512_inserti32x4(_mm512_castsi128_si512(lane(0)), lane(1), 1);
+  return _mm512_inserti32x4(_mm512_inserti32x4(first, lane(2), 2), lane(3), 3);
+}
+
+static inline void bn_tl2_tables(uint8_t *table, const int8_t *q) {
+  // weight + 1 of a triple's first two columns, and of its third, for indices 0 to 7 and 8 to 15
+  const __m512i first01 = bn_lanes(_mm_setr_epi8(1, 1, 1, 1, 1, 2, 1, 2, 1, 2, 2, 0, 2, 0, 2, 0));
+  const __m512i first2 = bn_lanes(_mm_setr_epi16(1, 2, 0, 1, 2, 0, 1, 2));
+  const __m512i second01 = bn_lanes(_mm_setr_epi8(2, 1, 2, 1, 2, 1, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1));
+  const __m512i second2 = bn_lanes(_mm_setr_epi16(0, 1, 2, 0, 1, 2, 1, 1));
+  const __m512i ones = _mm512_set1_epi8(1);
+  const __m512i left = bn_load_lanes(q), right = bn_load_lanes(q + 8);
+  for (int i = 0; i < 8; ++i) {
+    const __m512i source = i < 4 ? left : right;
+    const int column = 3 * i - (i < 4 ? 0 : 8);
+    const __m512i two = _mm512_shuffle_epi8(source, _mm512_set1_epi16(static_cast<int16_t>(column * 0x101 + 0x100)));
+    const __m512i third = _mm512_shuffle_epi8(source, _mm512_set1_epi16(static_cast<int16_t>(0x8000 + column + 2)));
+    const __m512i centre = _mm512_add_epi16(_mm512_maddubs_epi16(ones, two), _mm512_maddubs_epi16(ones, third));
+    const __m512i first = _mm512_add_epi16(_mm512_maddubs_epi16(first01, two), _mm512_maddubs_epi16(first2, third));
+    const __m512i second = _mm512_add_epi16(_mm512_maddubs_epi16(second01, two), _mm512_maddubs_epi16(second2, third));
+    bn_store_tables(table + 128 * i, bn_split(_mm512_sub_epi16(first, centre)),
+                    bn_split(_mm512_sub_epi16(second, centre)));
+  }
+}
+
+// Whether triple i is negative, for every lane and row.
+static inline __mmask64 bn_tl2_negative(__m512i signs, int i) {
+  return _mm512_test_epi8_mask(signs, _mm512_set1_epi8(static_cast<int8_t>(1 << i)));
+}
+
+static inline void bn_tl2_add(bn_table_sum &sum, const uint8_t *block, const uint8_t *table) {
+  const __m512i signs = _mm512_loadu_si512(block + 256), zero = _mm512_setzero_si512();
+  __m512i low = zero, high = zero;
+  for (int i = 0; i < 8; ++i) {
+    const __m512i index = bn_table_index(block, i);
+    const __mmask64 negative = bn_tl2_negative(signs, i);
+    const __m512i l = bn_look_up(table + 128 * i, index), h = bn_look_up(table + 128 * i + 64, index);
+    low = _mm512_add_epi8(low, _mm512_mask_sub_epi8(l, negative, zero, l));
+    high = _mm512_add_epi8(high, _mm512_mask_sub_epi8(h, negative, zero, h));
+  }
+  bn_add_digits(sum, low, high);
+}
+
+static inline void bn_tl2_unpack(uint8_t *panel, int64_t stride, const uint8_t *block) {
+  const __m512i code[3] = {bn_lanes(_mm_setr_epi8(1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1)),
+                           bn_lanes(_mm_setr_epi8(1, 1, 2, 2, 2, 0, 0, 0, 1, 1, 1, 2, 2, 2, 1, 1)),
+                           bn_lanes(_mm_setr_epi8(1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 1, 1))};
+  const __m512i signs = _mm512_loadu_si512(block + 256), two = _mm512_set1_epi8(2);
+  __m512i columns[24];
+  for (int i = 0; i < 8; ++i) {
+    const __m512i index = bn_table_index(block, i);
+    const __mmask64 negative = bn_tl2_negative(signs, i);
+    for (int c = 0; c < 3; ++c) {
+      const __m512i codes = _mm512_shuffle_epi8(code[c], index);
+      columns[3 * i + c] = _mm512_mask_sub_epi8(codes, negative, two, codes);
+    }
+  }
+  for (int quad = 0; quad < 6; ++quad) bn_store_quads(panel + quad * stride, 6 * stride, columns + 4 * quad);
+}
 
 // ---- float32 vectors ------------------------------------------------------------------------------------------------
 

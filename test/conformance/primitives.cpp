@@ -1,6 +1,7 @@
 // Applies one primitive of a target to values from stdin and writes the results to stdout, for primitives.test.ts.
 // decoders.h is written by the test: a namespace with bn_embed for each kind of table, and kDecoders, the list of them.
 #include <cstdio>
+#include <cstring>
 #include <iterator>
 #include <string>
 #include <vector>
@@ -80,6 +81,27 @@ void decode(const Decoder &decoder) {
   write_all(out);
 }
 
+// Blocks of one row group, each with its activations before it: the 16 sums of every block, and its codes quad by quad.
+template <int Columns, int Bytes, int Table, typename Tables, typename Add, typename Unpack>
+void look_up(Tables tables, Add add, Unpack unpack) {
+  constexpr int kRecord = Columns + Bytes;
+  const std::vector<uint8_t> in = read_all<uint8_t>();
+  std::vector<int32_t> out;
+  for (size_t at = 0; at < in.size(); at += kRecord) {
+    alignas(64) uint8_t table[Table], block[Bytes], panel[Columns * 16];
+    std::memcpy(block, &in[at + Columns], Bytes);
+    tables(table, reinterpret_cast<const int8_t *>(&in[at]));
+    bn_table_sum sum = bn_table_zero();
+    add(sum, block, table);
+    float rows[16];
+    bn_store_rows(rows, bn_table_total(sum), 0, 1.0f);
+    out.insert(out.end(), rows, rows + 16);
+    unpack(panel, 64, block);
+    out.insert(out.end(), panel, panel + sizeof panel);
+  }
+  write_all(out);
+}
+
 int run(const std::string &name) {
   if (name == "exp") {
     each_vector<float, float>([](float *y, const float *x) { bn_store(y, bn_exp(bn_load(x))); });
@@ -105,6 +127,10 @@ int run(const std::string &name) {
     quantise();
   } else if (name == "quantise_row") {
     quantise_rows();
+  } else if (name == "tl1") {
+    look_up<64, 256, BN_TL1_TABLE>(bn_tl1_tables, bn_tl1_add, bn_tl1_unpack);
+  } else if (name == "tl2") {
+    look_up<96, 320, BN_TL2_TABLE>(bn_tl2_tables, bn_tl2_add, bn_tl2_unpack);
   } else if (name == "rms_norm") {
     each_row([](float *y, const float *x) {
       float weight[kRow];
@@ -122,6 +148,12 @@ int run(const std::string &name) {
       float up[kRow];
       for (int i = 0; i < kRow; ++i) up[i] = static_cast<float>(i - 32);
       bn_silu_gate<kRow>(y, x, up);
+    });
+  } else if (name == "gelu_gate") {
+    each_row([](float *y, const float *x) {
+      float up[kRow];
+      for (int i = 0; i < kRow; ++i) up[i] = static_cast<float>(i - 32);
+      bn_gelu_gate<kRow>(y, x, up);
     });
   } else {
     for (const Decoder &decoder : kDecoders) {

@@ -6,11 +6,15 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Random } from '../../bench/shapes/random.ts';
 import { encodedBytes, FLOAT, type FloatEncodingName } from '../../compiler/import/encodings/index.ts';
+import { referenceSums } from '../../compiler/kernels/bitlinear-i2.ts';
+import { LAYOUTS } from '../../compiler/kernels/index.ts';
+import { planModel } from '../../compiler/passes/index.ts';
 import { render } from '../../compiler/render/environment.ts';
 import { kernelsView, tableView } from '../../compiler/render/views.ts';
 import { packageRoot } from '../../package-root.ts';
 import type { Target } from '../../targets/index.ts';
 import { type Bed, runOn, skip, testBeds } from '../support/beds.ts';
+import { sketch } from '../support/model-ir.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 const execFile = promisify(childProcess.execFile);
@@ -24,6 +28,8 @@ const TABLES = (Object.keys(FLOAT) as FloatEncodingName[]).flatMap((encoding) =>
 const tableName = ({ encoding, cols }: { encoding: string; cols: number }) => `decode_${encoding}_${cols}`;
 
 const ROW = 64;
+/** Weights that are looked up; those of i2 are multiplied, which the kernels' own tests see. */
+const TABLE_LAYOUTS = { tl1: LAYOUTS.tl1, tl2: LAYOUTS.tl2 };
 
 function decodersHeader(target: Target): string {
   const spaces = TABLES.map(({ encoding, cols }) => {
@@ -42,7 +48,7 @@ function decodersHeader(target: Target): string {
   const entries = TABLES.map((table) => {
     const name = tableName(table);
     const padded = Math.ceil(table.cols / 16) * 16;
-    return `    {"${name}", ${padded}, ${encodedBytes(table.encoding, table.cols)}, ${name}::bn_embed},`;
+    return `    {"${name}", ${padded}, ${encodedBytes(table.encoding, [table.cols])}, ${name}::bn_embed},`;
   });
   return `#include "kernels.h"
 
@@ -63,7 +69,7 @@ async function build({ target, compiler }: Bed, folder: string): Promise<string>
   mkdirSync(folder, { recursive: true });
   const root = packageRoot();
   writeFileSync(join(folder, 'decoders.h'), decodersHeader(target));
-  writeFileSync(join(folder, 'kernels.h'), render('kernels.h', kernelsView([])));
+  writeFileSync(join(folder, 'kernels.h'), render('kernels.h', kernelsView(planModel(sketch()), [])));
   copyFileSync(join(root, 'test', 'conformance', 'primitives.cpp'), join(folder, 'primitives.cpp'));
   const includes = [folder, join(root, 'targets', target.id), join(root, 'templates', 'cpp'), join(root, 'artifact')];
   const program = join(folder, 'primitives');
@@ -242,6 +248,33 @@ function registerFor(bed: Bed): void {
     }
   });
 
+  for (const [name, layout] of Object.entries(TABLE_LAYOUTS)) {
+    primitives(`${id}: what ${name} looks up is the sum of the products, and it unpacks to the codes`, async () => {
+      const { columns } = layout;
+      const random = new Random(columns);
+      // Largest sums of either sign, extreme values of changing signs, and random ones.
+      const extreme = () => (random.integer(2) === 0 ? -128 : 127);
+      const blocks = Array.from({ length: 40 }, (_, block) => ({
+        codes: Uint8Array.from({ length: 16 * columns }, () => (block < 2 ? 2 * block : random.integer(3))),
+        q: Int8Array.from({ length: columns }, () =>
+          block < 2 ? -128 : block < 10 ? extreme() : random.integer(256) - 128,
+        ),
+      }));
+      const records = blocks.map(({ codes, q }) => Buffer.concat([bytesOf(q), layout.pack(codes, 16, columns)]));
+      const out = new Int32Array(await apply(name, Buffer.concat(records)));
+      const size = 16 + 16 * columns;
+      assert.is(out.length, blocks.length * size);
+      for (const [i, { codes, q }] of blocks.entries()) {
+        const [sums, panel] = [out.subarray(i * size, i * size + 16), out.subarray(i * size + 16, (i + 1) * size)];
+        assert.equal([...sums], [...referenceSums(codes, 16, columns, q)], `block ${i}`);
+        for (let at = 0; at < panel.length; at++) {
+          const [quad, row, c] = [at >> 6, (at >> 2) & 15, at & 3];
+          assert.is(panel[at], codes[row * columns + 4 * quad + c], `block ${i}, row ${row}, column ${4 * quad + c}`);
+        }
+      }
+    });
+  }
+
   primitives(`${id}: sums and maxima over a vector`, async () => {
     const x = normals(1600);
     const [sums, maxima] = [await floats('reduce_add', x), await floats('reduce_max', x)];
@@ -270,6 +303,14 @@ function registerFor(bed: Bed): void {
     // e^-gate ends at e^88, where the result is nothing beside any other.
     assertClose(silu, (i) => (x[i] < -87 ? silu[i] : (x[i] / (1 + Math.exp(-x[i]))) * up(i)), 1e-6);
     for (const i of [0, 1, 2]) assert.ok(Math.abs(silu[i]) < 1e-30);
+    const gelu = await floats('gelu_gate', x);
+    const power = (g: number) => Math.exp(-2 * Math.sqrt(2 / Math.PI) * (g + 0.044715 * g ** 3));
+    // Far below zero the power is large, and so is the error that it makes of its argument's.
+    assertClose(gelu, (i) => (x[i] < -9 ? gelu[i] : (x[i] / (1 + power(x[i]))) * up(i)), 2e-5);
+    x.forEach((g, i) => {
+      const byTanh = 0.5 * g * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (g + 0.044715 * g ** 3))) * up(i);
+      assert.ok(Math.abs(gelu[i] - byTanh) <= 1e-6 * Math.max(1, Math.abs(byTanh)), `${g}: ${gelu[i]}, not ${byTanh}`);
+    });
   });
 
   for (const table of TABLES) {
@@ -277,7 +318,7 @@ function registerFor(bed: Bed): void {
     primitives(`${id}: rows of ${cols} ${encoding} values decode as the compiler decodes them`, async () => {
       const rows = 64;
       const random = new Random(cols);
-      const bytes = Uint8Array.from({ length: rows * encodedBytes(encoding, cols) }, () => random.integer(256));
+      const bytes = Uint8Array.from({ length: rows * encodedBytes(encoding, [cols]) }, () => random.integer(256));
       const expected = new Float32Array(rows * cols);
       FLOAT[encoding].decode(bytes, expected);
       const decoded = await floats(tableName(table), bytes);

@@ -4,6 +4,8 @@ import { suite } from 'uvu';
 import { buildLibrary } from '../../compiler/build/cmake.ts';
 import { libraryKey } from '../../compiler/build/library.ts';
 import { type Compiler, findCompiler } from '../../compiler/build/toolchain.ts';
+import type { ModelIR } from '../../compiler/ir/model.ts';
+import type { KernelKind } from '../../compiler/kernels/index.ts';
 import { planModel } from '../../compiler/passes/index.ts';
 import { selectKernels } from '../../compiler/passes/select-kernels.ts';
 import { renderBuildScript, renderSources } from '../../compiler/render/index.ts';
@@ -18,7 +20,7 @@ import { temporaryFolder } from '../support/temporary.ts';
 const OTHERS = ['clang++-14', 'clang++-19'];
 
 /** With ragged sizes, a head of its own, a norm less: what a template writes only sometimes. */
-const MODEL = sketch({
+const RAGGED = sketch({
   architecture: 'llama',
   embedding: 256,
   ffn: 90,
@@ -27,6 +29,16 @@ const MODEL = sketch({
   headDim: 24,
   embeddingEncoding: 'q6_k',
   headEncoding: 'bf16',
+});
+
+/** With norms wherever there may be some, and layers that attend to a window: what is the same code on every target. */
+const NORMS = sketch({
+  architecture: 'gemma3',
+  embedding: 72,
+  ffn: 90,
+  headDim: 24,
+  inputNorms: true,
+  window: { positions: 20, local: [true, false], ropeBase: 100 },
 });
 
 const warnings = suite('warnings');
@@ -47,13 +59,18 @@ async function withEnvironment<T>(values: Readonly<Record<string, string>>, work
 }
 
 /** Builds with every warning an error. What has passed once is remembered by its key. */
-async function assertNoWarnings(target: Target, compiler: Compiler): Promise<void> {
-  const plan = planModel(MODEL);
+async function assertNoWarnings(
+  model: ModelIR,
+  target: Target,
+  compiler: Compiler,
+  kernel: KernelKind = 'i2',
+): Promise<void> {
+  const plan = planModel(model, { kernel });
   const sources = renderSources(plan, target, selectKernels(plan, target));
   const key = libraryKey(sources, target, compiler);
   const passed = join(packageRoot(), 'build', 'tests', `no-warnings-${key}`);
   if (existsSync(passed)) return;
-  const place = join(folder, `${target.id}-${compiler.command}`);
+  const place = join(folder, key);
   mkdirSync(place);
   for (const { file, text } of [...sources, renderBuildScript(sources, target, key)]) {
     writeFileSync(join(place, file), text);
@@ -67,7 +84,11 @@ async function register(target: Target, CXX: string): Promise<void> {
   const title = `${target.id} builds without a warning${CXX ? ` with ${CXX}` : ''}`;
   try {
     const compiler = await withEnvironment({ CXX }, () => findCompiler(target));
-    if (!(CXX && compiler.cross)) warnings(title, () => assertNoWarnings(target, compiler));
+    if (CXX && compiler.cross) return;
+    warnings(title, async () => {
+      for (const kernel of ['i2', 'tl1', 'tl2'] as const) await assertNoWarnings(RAGGED, target, compiler, kernel);
+      if (target === targets[0]) await assertNoWarnings(NORMS, target, compiler);
+    });
   } catch (error) {
     if (!(error instanceof BitnetError)) throw error;
     skip(warnings, title, error.message);

@@ -22,7 +22,10 @@ const SHAPES = { even: { m: 128, k: 64 }, ragged: { m: 48, k: 250 } };
 /** A chunked K loop on targets that need none, too. */
 const CHUNKED = { shape: { m: 64, k: 400 }, columns: 64 };
 
-/** Squared ReLU, sub-norms, tied head, halves rotating; and the opposites, with sizes that are no multiple of 16. */
+/**
+ * Squared ReLU, sub-norms, tied head, halves rotating; the opposites, with sizes that are no multiple of 16; and norms
+ * wherever there may be some, with layers that attend to a window.
+ */
 const MODELS = {
   even: sketch({ heads: 8, kvHeads: 2, embedding: 128, ffn: 256 }),
   ragged: sketch({
@@ -36,6 +39,14 @@ const MODELS = {
     rope: { dimensions: 16, scaling: { kind: 'linear', factor: 4 } },
     embeddingEncoding: 'bf16',
     headEncoding: 'f32',
+  }),
+  norms: sketch({
+    architecture: 'gemma3',
+    embedding: 72,
+    ffn: 90,
+    headDim: 24,
+    inputNorms: true,
+    window: { positions: 20, local: [true, false], ropeBase: 100 },
   }),
 };
 

@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Random } from '../../bench/shapes/random.ts';
-import { packI2, referenceSums } from '../../compiler/kernels/bitlinear-i2.ts';
+import { referenceSums } from '../../compiler/kernels/bitlinear-i2.ts';
+import { layoutOf } from '../../compiler/kernels/index.ts';
 import type { KernelSpec } from '../../compiler/kernels/spec.ts';
 import type { Bed, Outcome } from './beds.ts';
 import { runner } from './runner.ts';
@@ -42,9 +43,6 @@ export function randomCase({ m, k }: KernelSpec, tokens: number, random: Random)
   };
 }
 
-/** How each layout of the registry packs a matrix. */
-const PACK: Readonly<Record<string, typeof packI2>> = { i2_r16c16: packI2 };
-
 /** The runner's input file of a case. */
 function encode({ m, k }: KernelSpec, layout: string, one: KernelCase): Uint8Array {
   const columns = pad16(k);
@@ -61,7 +59,7 @@ function encode({ m, k }: KernelSpec, layout: string, one: KernelCase): Uint8Arr
     );
   }
   const header = Int32Array.of(one.tokens, Number(one.accumulate), ...one.groups, m, columns);
-  const parts = [header, PACK[layout](one.codes, m, k), one.groupScales, q, quant, one.y];
+  const parts = [header, layoutOf(layout).pack(one.codes, m, k), one.groupScales, q, quant, one.y];
   return Buffer.concat(parts.map(bytesOf));
 }
 

@@ -13,7 +13,7 @@ import { planModel } from '../../compiler/passes/index.ts';
 import { selectKernels } from '../../compiler/passes/select-kernels.ts';
 import { render } from '../../compiler/render/environment.ts';
 import { renderSources, type Source } from '../../compiler/render/index.ts';
-import { kernelsView, kernelView } from '../../compiler/render/views.ts';
+import { groupBytesOf, kernelsView, kernelView } from '../../compiler/render/views.ts';
 import type { Target } from '../../targets/index.ts';
 import type { Bed } from './beds.ts';
 import { sketch } from './model-ir.ts';
@@ -46,7 +46,8 @@ function tableSource(specs: readonly KernelSpec[], target: Target): string {
   const rows = specs.map((spec) => {
     const family = familyOf(spec);
     const tokens = family.takes === 'one' ? 1 : MAX_TOKENS;
-    return `    {"${spec.name}", ${spec.m}, ${spec.k}, ${tokens}, ${family.scratchBytes(spec, spec.tile)}, ${spec.name}},`;
+    const sizes = [spec.m, spec.k, tokens, family.scratchBytes(spec, spec.tile), groupBytesOf(spec)];
+    return `    {"${spec.name}", ${sizes.join(', ')}, ${spec.name}},`;
   });
   return `#include "kernels.h"
 
@@ -57,7 +58,7 @@ ${rows.join('\n')}
 };
 
 const bn_model_info kInfo = {
-    BN_ABI_VERSION, BN_MODEL_KEY, "${target.id}", 1, 1, ${MAX_TOKENS}, ${specs.length}, kKernels,
+    BN_ABI_VERSION, BN_MODEL_KEY, "${target.id}", 1, 1, 1, ${MAX_TOKENS}, ${specs.length}, kKernels,
     nullptr, nullptr, nullptr, nullptr, bn_probe_read, bn_probe_dot,
 };
 
@@ -75,7 +76,7 @@ function kernelSources(specs: readonly KernelSpec[], target: Target): Source[] {
   const choices = specs.map((spec) => ({ use: spec.name, gemv: spec, gemm: spec }));
   return [
     ...shared,
-    { file: 'kernels.h', text: render('kernels.h', kernelsView(choices)) },
+    { file: 'kernels.h', text: render('kernels.h', kernelsView(plan, choices)) },
     ...specs.map((spec) => ({
       file: `${spec.name}.cpp`,
       text: render(`${spec.family}.cpp`, kernelView(spec, target)),

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import type { Manifest } from '../../artifact/manifest.ts';
-import { compile } from '../../compiler/index.ts';
+import { compile, type LowerOptions } from '../../compiler/index.ts';
 import type { Bed } from './beds.ts';
 import { runner } from './runner.ts';
 
@@ -14,8 +14,8 @@ export interface Compiled {
   readonly manifest: Manifest;
 }
 
-export async function compileFor(bed: Bed, model: string, out: string): Promise<Compiled> {
-  const { artifact, manifest } = await compile(model, { target: bed.target.id, out });
+export async function compileFor(bed: Bed, model: string, out: string, options: LowerOptions = {}): Promise<Compiled> {
+  const { artifact, manifest } = await compile(model, { ...options, target: bed.target.id, out });
   const entry = manifest.targets[bed.target.id];
   return {
     bed,

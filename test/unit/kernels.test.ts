@@ -1,6 +1,6 @@
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { families } from '../../compiler/kernels/index.ts';
+import { families, LAYOUTS, layoutOf } from '../../compiler/kernels/index.ts';
 import { formatName } from '../../compiler/kernels/name.ts';
 import { UnsupportedSpecError } from '../../compiler/kernels/spec.ts';
 import { planModel } from '../../compiler/passes/index.ts';
@@ -23,7 +23,7 @@ for (const family of families) {
   }
 
   kernels(`${family.id}: what it cannot compute exactly is refused before it is rendered`, () => {
-    const shape = { m: 64, k: 400 };
+    const shape = { m: 192, k: 384 };
     const tile = family.defaultTile(shape, targets[0]);
     const refused = (other: Partial<typeof tile>, target = targets[0], at = shape) => {
       try {
@@ -36,17 +36,33 @@ for (const family of families) {
     for (const rows of [0, 8, 24, -16]) refused({ rows });
     for (const columns of [0, 8, 100]) refused({ columns });
     refused({ tokens: 0 });
-    refused({}, targets[0], { m: 60, k: 400 });
-    refused({}, targets[0], { m: 64, k: 2 ** 20 });
-    // 2 * 2 * 128 a column quad: 63 quads are the most that fit an int16.
-    assert.ok(isSupported(family, specOf(family, shape, narrow, { ...tile, columns: 240 }), narrow));
-    refused({ columns: 256 }, narrow);
+    refused({}, targets[0], { m: 60, k: 384 });
+    refused({}, targets[0], { m: 192, k: 2 ** 24 });
+    const accepted = (columns: number, target: Target) =>
+      assert.ok(isSupported(family, specOf(family, shape, target, { ...tile, columns }), target), String(columns));
+    if (tile.held === undefined) {
+      // 2 * 2 * 128 a column quad: 63 quads are the most that fit an int16.
+      accepted(240, narrow);
+      refused({ columns: 256 }, narrow);
+    } else {
+      // 128 a column: 255 are the most that fit, in whole blocks.
+      accepted(192, targets[0]);
+      for (const columns of [256, 288]) refused({ columns });
+      for (const held of [0, 8, 24, 144]) refused({ rows: 192 * held, held });
+      refused({ rows: 64, held: 48 });
+      refused({ tokens: 2 });
+    }
   });
 
   kernels(`${family.id}: scratch covers the tile`, () => {
-    const tile = { rows: 32, columns: 64, tokens: 4 };
+    const tile = { rows: 32, columns: 192, tokens: 4 };
     const bytes = family.scratchBytes({ m: 64, k: 250 }, tile);
-    assert.is(bytes, family.takes === 'one' ? 0 : 32 * 256);
+    const { columns } = layoutOf(family.layout);
+    const padded = Math.ceil(250 / columns) * columns;
+    if (family.takes === 'many') assert.is(bytes, 32 * padded);
+    else if (family.id === 'bitlinear_i2_gemv') assert.is(bytes, 0);
+    // 32 bytes a table, twice as many where it holds the negative sums, and an int32 for each row.
+    else assert.is(bytes, family.layout === LAYOUTS.tl1.id ? (padded / 2) * 32 + 4 * 32 : (padded / 3) * 64 + 4 * 32);
   });
 }
 
@@ -87,8 +103,11 @@ kernels('a model whose shape no kernel takes is refused, not computed wrong', ()
     () => selectKernels({ ...plan, layer }, targets[0]),
     (error: unknown) => error instanceof UnsupportedSpecError,
   );
+  const repacked = plan.weights.layer.map((tensor) =>
+    tensor.kind === 'codes' ? { ...tensor, layout: 'another' } : tensor,
+  );
   assert.throws(
-    () => selectKernels({ ...plan, weights: { ...plan.weights, layout: 'another' } }, targets[0]),
+    () => selectKernels({ ...plan, weights: { ...plan.weights, layer: repacked } }, targets[0]),
     /no kernel family reads layout another/,
   );
 });

@@ -17,6 +17,8 @@ test('a name says the maths, then the machine', () => {
     target: 'x86-avx512vnni',
   };
   assert.is(formatName(name), 'bn_bitlinear_i2_gemm_m2560k6912_t32x6912x12__x86_avx512vnni');
+  const lookUp = { ...name, family: 'bitlinear_tl2_gemv', tile: { rows: 256, columns: 96, held: 32, tokens: 1 } };
+  assert.is(formatName(lookUp), 'bn_bitlinear_tl2_gemv_m2560k6912_t256x96x32x1__x86_avx512vnni');
 });
 
 test('parseName reads what formatName writes', () => {
@@ -25,7 +27,10 @@ test('parseName reads what formatName writes', () => {
     family: fc.oneof(fc.constantFrom(...families.map(({ id }) => id)), fc.stringMatching(/^[a-z][a-z0-9_]{0,20}$/)),
     m: size,
     k: size,
-    tile: fc.record({ rows: size, columns: size, tokens: size }),
+    tile: fc.record(
+      { rows: size, columns: size, held: size, tokens: size },
+      { requiredKeys: ['rows', 'columns', 'tokens'] },
+    ),
     target: fc.constantFrom(...ids),
   });
   // Objects of fast-check have no prototype; a spread gives them one.
@@ -56,7 +61,16 @@ test('no two targets have the same name in C', () => {
 test('other texts are refused', async () => {
   const good = 'bn_bitlinear_i2_gemv_m16k16_t16x16x1__ref';
   assert.is(parseName(good, ids).target, 'ref');
-  const bad = ['', 'bn_', good.slice(1), `${good}2`, `${good} `, good.replace('m16', 'm'), good.replace('__ref', '')];
+  const bad = [
+    '',
+    'bn_',
+    good.slice(1),
+    `${good}2`,
+    `${good} `,
+    good.replace('m16', 'm'),
+    good.replace('__ref', ''),
+    good.replace('t16', 't16x16x16'),
+  ];
   for (const text of [...bad, good.replace('x1_', 'x-1_'), good.replace('ref', 'pdp11')]) {
     assert.match((await refusal(() => parseName(text, ids))).message, /is not the name of a kernel/, text);
   }

@@ -1,12 +1,14 @@
 import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { packI2, referenceSums, unpackI2Group } from '../../compiler/kernels/bitlinear-i2.ts';
+import { referenceSums } from '../../compiler/kernels/bitlinear-i2.ts';
+import { families, LAYOUTS, layoutOf } from '../../compiler/kernels/index.ts';
+import { groupBytes, type Layout, packedBytes } from '../../compiler/kernels/layout.ts';
 
-const pad16 = (n: number) => Math.ceil(n / 16) * 16;
+const { i2, tl1, tl2 } = LAYOUTS;
 
 const matrix = fc
-  .record({ rows: fc.integer({ min: 1, max: 50 }), cols: fc.integer({ min: 1, max: 70 }) })
+  .record({ rows: fc.integer({ min: 1, max: 50 }), cols: fc.integer({ min: 1, max: 200 }) })
   .chain(({ rows, cols }) =>
     fc.record({
       rows: fc.constant(rows),
@@ -15,37 +17,84 @@ const matrix = fc
     }),
   );
 
-test('every code is where the drawing says: byte 4r + j of a block, bits 2 * quad', () => {
-  fc.assert(
-    fc.property(matrix, ({ rows, cols, codes }) => {
-      const packed = packI2(Uint8Array.from(codes), rows, cols);
-      assert.is(packed.length, (pad16(rows) * pad16(cols)) / 4);
-      const blocks = pad16(cols) / 16;
-      for (let row = 0; row < pad16(rows); row++) {
-        for (let col = 0; col < pad16(cols); col++) {
-          const block = Math.floor(row / 16) * blocks + Math.floor(col / 16);
-          const [r, c] = [row % 16, col % 16];
-          const code = (packed[block * 64 + 4 * r + (c % 4)] >> (2 * Math.floor(c / 4))) & 3;
-          assert.is(code, row < rows && col < cols ? codes[row * cols + col] : 1, `row ${row}, column ${col}`);
+/** Where a code is, from the drawing of its layout: row r and column c of a block that begins at `block`. */
+type Drawing = (packed: Uint8Array, block: number, r: number, c: number) => number;
+
+const byteBits = (byte: number, shift: number, bits: number) => (byte >> shift) & ((1 << bits) - 1);
+
+const DRAWINGS: readonly (readonly [Layout, columns: number, blockBytes: number, Drawing])[] = [
+  [i2, 16, 64, (packed, block, r, c) => byteBits(packed[block + 4 * r + (c % 4)], 2 * Math.floor(c / 4), 2)],
+  [
+    tl1,
+    64,
+    256,
+    (packed, block, r, c) => {
+      const [j, s] = [Math.floor(c / 16), Math.floor((c % 16) / 4)];
+      const pair = byteBits(packed[block + 64 * s + 16 * j + r], c % 4 < 2 ? 0 : 4, 4);
+      return c % 2 === 0 ? Math.floor(pair / 3) : pair % 3;
+    },
+  ],
+  [
+    tl2,
+    96,
+    320,
+    (packed, block, r, c) => {
+      const [j, s] = [Math.floor(c / 24), Math.floor((c % 24) / 6)];
+      const index = byteBits(packed[block + 64 * s + 16 * j + r], c % 6 < 3 ? 0 : 4, 4);
+      const negative = byteBits(packed[block + 256 + 16 * j + r], Math.floor((c % 24) / 3), 1);
+      // The weights of n = 9a + 3b + c, each -1, 0 or 1.
+      const n = negative ? -index : index;
+      const weights = [-1, 0, 1].flatMap((a) => [-1, 0, 1].flatMap((b) => [-1, 0, 1].map((last) => [a, b, last])));
+      return weights.find(([a, b, last]) => 9 * a + 3 * b + last === n)![c % 3] + 1;
+    },
+  ],
+];
+
+for (const [layout, columns, blockBytes, codeAt] of DRAWINGS) {
+  test(`${layout.id}: every code is where the drawing says, and the padding is zero weights`, () => {
+    fc.assert(
+      fc.property(matrix, ({ rows, cols, codes }) => {
+        const packed = layout.pack(Uint8Array.from(codes), rows, cols);
+        const [groups, blocks] = [Math.ceil(rows / 16), Math.ceil(cols / columns)];
+        assert.is(packed.length, groups * blocks * blockBytes);
+        assert.is(packedBytes(layout, rows, cols), packed.length);
+        for (let row = 0; row < 16 * groups; row++) {
+          for (let col = 0; col < columns * blocks; col++) {
+            const block = (Math.floor(row / 16) * blocks + Math.floor(col / columns)) * blockBytes;
+            const expected = row < rows && col < cols ? codes[row * cols + col] : 1;
+            const actual = codeAt(packed, block, row % 16, col % columns);
+            if (actual !== expected) assert.unreachable(`row ${row}, column ${col} is ${actual}, not ${expected}`);
+          }
         }
-      }
-    }),
-    { numRuns: 40 },
-  );
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  test(`${layout.id}: a row group unpacks to the codes it was packed from`, () => {
+    fc.assert(
+      fc.property(matrix, ({ rows, cols, codes }) => {
+        const packed = layout.pack(Uint8Array.from(codes), rows, cols);
+        const bytes = groupBytes(layout, cols);
+        for (let group = 0; group < Math.ceil(rows / 16); group++) {
+          const unpacked = layout.unpackGroup(packed.subarray(group * bytes, (group + 1) * bytes), cols);
+          for (let i = 0; i < 16 * cols; i++) assert.is(unpacked[i], codes[group * 16 * cols + i] ?? 1);
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+}
+
+test('bits a weight: two, two, and five for three', () => {
+  const bits = (layout: Layout) => (8 * packedBytes(layout, 960, 960)) / 960 ** 2;
+  assert.equal([bits(i2), bits(tl1), bits(tl2)], [2, 2, 5 / 3]);
 });
 
-test('a row group unpacks to the codes it was packed from', () => {
-  fc.assert(
-    fc.property(matrix, ({ rows, cols, codes }) => {
-      const packed = packI2(Uint8Array.from(codes), rows, cols);
-      const groupBytes = 4 * pad16(cols);
-      for (let group = 0; group < pad16(rows) / 16; group++) {
-        const unpacked = unpackI2Group(packed.subarray(group * groupBytes, (group + 1) * groupBytes), cols);
-        for (let i = 0; i < 16 * cols; i++) assert.is(unpacked[i], codes[group * 16 * cols + i] ?? 1);
-      }
-    }),
-    { numRuns: 40 },
-  );
+test('every layout of a family is known, is drawn here, and no other is known', () => {
+  const drawn = DRAWINGS.map(([{ id }]) => id);
+  for (const { layout } of families) assert.ok(drawn.includes(layoutOf(layout).id), layout);
+  assert.throws(() => layoutOf('i2_r16c32'), /no kernel family knows the weight layout/);
 });
 
 test('the reference sums weights times activations', () => {

@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { families } from '../../compiler/kernels/index.ts';
+import { families, type KernelKind, LAYOUTS } from '../../compiler/kernels/index.ts';
 import { planModel } from '../../compiler/passes/index.ts';
 import { selectKernels } from '../../compiler/passes/select-kernels.ts';
 import { render, templateFolder } from '../../compiler/render/environment.ts';
@@ -13,9 +13,20 @@ import { specOf } from '../support/kernel-library.ts';
 import { sketch } from '../support/model-ir.ts';
 
 const [target] = targets;
+const GEMMA = sketch({
+  architecture: 'gemma3',
+  embedding: 72,
+  ffn: 90,
+  headDim: 24,
+  inputNorms: true,
+  window: { positions: 8, local: [true, false], ropeBase: 100 },
+});
+const QWEN = sketch({ architecture: 'qwen3', inputNorms: true });
 
-function sourcesOf(ir = sketch()) {
-  const plan = planModel(ir);
+const KINDS = Object.keys(LAYOUTS) as KernelKind[];
+
+function sourcesOf(ir = sketch(), kernel: KernelKind = 'i2') {
+  const plan = planModel(ir, { kernel });
   return renderSources(plan, target, selectKernels(plan, target));
 }
 
@@ -42,11 +53,21 @@ test('scratch of a thread holds what each of its users puts there', () => {
   assert.ok(scratchBytes >= 4 * ffn);
 });
 
+test('only a model with local layers asks which layer is one', () => {
+  const text = (ir = sketch()) =>
+    sourcesOf(ir)
+      .map((source) => source.text)
+      .join('\n');
+  assert.match(text(GEMMA), 'constexpr bool kLocal[kLayers] = {true, false};');
+  assert.match(text(GEMMA), 'kLocal[layer] ? 8 : INT32_MAX');
+  for (const ir of [sketch(), QWEN]) assert.not.match(text(ir), /local|window/i);
+});
+
 test('every source is built, every kernel declared, and the output says what made it', () => {
-  for (const ir of [sketch(), sketch({ architecture: 'llama', headEncoding: 'f32' })]) {
-    const sources = sourcesOf(ir);
+  for (const ir of [sketch(), sketch({ architecture: 'llama', headEncoding: 'f32' }), GEMMA, QWEN]) {
+    const sources = KINDS.flatMap((kernel) => sourcesOf(ir, kernel));
     const script = renderBuildScript(sources, target, 'abc');
-    const declared = sources.find(({ file }) => file === 'kernels.h')!.text;
+    const declared = sources.flatMap(({ file, text }) => (file === 'kernels.h' ? text : [])).join();
     assert.match(script.text, /BN_MODEL_KEY="abc"/);
     for (const { file, text } of sources) {
       if (!file.endsWith('.cpp')) continue;
@@ -58,8 +79,10 @@ test('every source is built, every kernel declared, and the output says what mad
 });
 
 test('generated text is what a person would write: no tabs, no blanks at the end of lines, no holes', () => {
-  for (const ir of [sketch(), sketch({ architecture: 'llama', embedding: 100, ffn: 90, headEncoding: 'f32' })]) {
-    for (const { file, text } of [...sourcesOf(ir), renderBuildScript(sourcesOf(ir), target, 'key')]) {
+  const ragged = sketch({ architecture: 'llama', embedding: 100, ffn: 90, headEncoding: 'f32' });
+  for (const ir of [sketch(), ragged, GEMMA, QWEN]) {
+    const sources = KINDS.flatMap((kernel) => sourcesOf(ir, kernel));
+    for (const { file, text } of [...sources, renderBuildScript(sources, target, 'key')]) {
       if (!text.includes('Written from')) continue;
       assert.not.match(text, /\t| $|\{\{|\}\}\}|undefined|NaN|\[object/m, file);
       assert.not.match(text, /\n\n\n/, `${file} has two blank lines`);
@@ -69,7 +92,7 @@ test('generated text is what a person would write: no tabs, no blanks at the end
 });
 
 test('every template of the folder belongs to a program', () => {
-  const files = sourcesOf().map(({ file }) => file);
+  const files = KINDS.flatMap((kernel) => sourcesOf(sketch(), kernel).map(({ file }) => file));
   const templates = readdirSync(templateFolder()).filter((file) => file.endsWith('.hbs'));
   for (const template of templates) {
     const output = template.replace('.hbs', '');

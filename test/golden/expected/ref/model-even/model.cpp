@@ -1,5 +1,7 @@
 // The model as one step function, its table of kernels and its self-test: bitnet-b1.58, 2 layers.
 // Written from templates/cpp/model.cpp.hbs for target ref.
+#include <cstring>
+
 #include "kernels.h"
 #include "rows.h"
 #include "team.h"
@@ -67,7 +69,8 @@ void step(const bn_step_args *args, int32_t thread) {
     // qkv = qkv weights · q
     {
       const bn_bitlinear_args linear = {
-          layer_weights + 576, floats(layer_weights + 512), q, quant, qkv, count, 0, scratch};
+          layer_weights + 576, floats(layer_weights + 512), q, quant,
+          qkv, 192, count, 0, scratch};
       if (count == 1) {
         const bn_range groups = bn_share(12, 1, thread, threads);
         bn_bitlinear_i2_gemv_m192k128_t16x128x1__ref(&linear, groups.begin, groups.end);
@@ -97,7 +100,8 @@ void step(const bn_step_args *args, int32_t thread) {
     // x += attn_output weights · q
     {
       const bn_bitlinear_args linear = {
-          layer_weights + 7296, floats(layer_weights + 7232), q, quant, x, count, 1, scratch};
+          layer_weights + 7296, floats(layer_weights + 7232), q, quant,
+          x, 128, count, 1, scratch};
       if (count == 1) {
         const bn_range groups = bn_share(8, 1, thread, threads);
         bn_bitlinear_i2_gemv_m128k128_t16x128x1__ref(&linear, groups.begin, groups.end);
@@ -119,7 +123,8 @@ void step(const bn_step_args *args, int32_t thread) {
     // gate_up = gate_up weights · q
     {
       const bn_bitlinear_args linear = {
-          layer_weights + 12032, floats(layer_weights + 11904), q, quant, gate_up, count, 0, scratch};
+          layer_weights + 12032, floats(layer_weights + 11904), q, quant,
+          gate_up, 512, count, 0, scratch};
       if (count == 1) {
         const bn_range groups = bn_share(32, 1, thread, threads);
         bn_bitlinear_i2_gemv_m512k128_t16x128x1__ref(&linear, groups.begin, groups.end);
@@ -142,7 +147,8 @@ void step(const bn_step_args *args, int32_t thread) {
     // x += down weights · q
     {
       const bn_bitlinear_args linear = {
-          layer_weights + 29504, floats(layer_weights + 29440), q, quant, x, count, 1, scratch};
+          layer_weights + 29504, floats(layer_weights + 29440), q, quant,
+          x, 128, count, 1, scratch};
       if (count == 1) {
         const bn_range groups = bn_share(8, 1, thread, threads);
         bn_bitlinear_i2_gemv_m128k256_t16x256x1__ref(&linear, groups.begin, groups.end);
@@ -154,19 +160,23 @@ void step(const bn_step_args *args, int32_t thread) {
     bn_barrier(args->team);
   }
 
-  // hidden = output_norm of x, for the tokens that want logits
+  // hidden = output_norm of x, for the tokens that want logits or their hidden state
   for (int32_t t = mine.begin; t < mine.end; ++t) {
-    const int32_t logits_row = args->tokens[t].logits_row;
-    if (logits_row < 0) continue;
-    float *normed = hidden + int64_t{logits_row} * 128;
-    const float *token = x + int64_t{t} * 128;
-    bn_rms_norm<128>(normed, token, floats(weights + 24576), 128, kEpsilon);
+    const bn_token &token = args->tokens[t];
+    if (token.logits_row < 0 && token.hidden_row < 0) continue;
+    float *normed = token.logits_row < 0 ? row : hidden + int64_t{token.logits_row} * 128;
+    const float *values = x + int64_t{t} * 128;
+    bn_rms_norm<128>(normed, values, floats(weights + 24576), 128, kEpsilon);
+    if (token.hidden_row < 0) continue;
+    std::memcpy(args->hidden + int64_t{token.hidden_row} * 128, normed, 128 * sizeof(float));
   }
   bn_barrier(args->team);
 
   // logits = head · hidden
-  const bn_range rows = bn_share(96, 4, thread, threads);
-  bn_head(args->logits, weights + 0, hidden, args->logits_count, rows.begin, rows.end, row);
+  if (args->logits_count > 0) {
+    const bn_range rows = bn_share(96, 4, thread, threads);
+    bn_head(args->logits, weights + 0, hidden, args->logits_count, rows.begin, rows.end, row);
+  }
   bn_barrier(args->team);
 }
 
@@ -188,14 +198,14 @@ constexpr Use kUses[] = {
 };
 
 constexpr bn_kernel kKernels[] = {
-    {"bn_bitlinear_i2_gemv_m192k128_t16x128x1__ref", 192, 128, 1, 0, bn_bitlinear_i2_gemv_m192k128_t16x128x1__ref},
-    {"bn_bitlinear_i2_gemm_m192k128_t16x128x4__ref", 192, 128, 256, 2048, bn_bitlinear_i2_gemm_m192k128_t16x128x4__ref},
-    {"bn_bitlinear_i2_gemv_m128k128_t16x128x1__ref", 128, 128, 1, 0, bn_bitlinear_i2_gemv_m128k128_t16x128x1__ref},
-    {"bn_bitlinear_i2_gemm_m128k128_t16x128x4__ref", 128, 128, 256, 2048, bn_bitlinear_i2_gemm_m128k128_t16x128x4__ref},
-    {"bn_bitlinear_i2_gemv_m512k128_t16x128x1__ref", 512, 128, 1, 0, bn_bitlinear_i2_gemv_m512k128_t16x128x1__ref},
-    {"bn_bitlinear_i2_gemm_m512k128_t16x128x4__ref", 512, 128, 256, 2048, bn_bitlinear_i2_gemm_m512k128_t16x128x4__ref},
-    {"bn_bitlinear_i2_gemv_m128k256_t16x256x1__ref", 128, 256, 1, 0, bn_bitlinear_i2_gemv_m128k256_t16x256x1__ref},
-    {"bn_bitlinear_i2_gemm_m128k256_t16x256x4__ref", 128, 256, 256, 4096, bn_bitlinear_i2_gemm_m128k256_t16x256x4__ref},
+    {"bn_bitlinear_i2_gemv_m192k128_t16x128x1__ref", 192, 128, 1, 0, 512, bn_bitlinear_i2_gemv_m192k128_t16x128x1__ref},
+    {"bn_bitlinear_i2_gemm_m192k128_t16x128x4__ref", 192, 128, 256, 2048, 512, bn_bitlinear_i2_gemm_m192k128_t16x128x4__ref},
+    {"bn_bitlinear_i2_gemv_m128k128_t16x128x1__ref", 128, 128, 1, 0, 512, bn_bitlinear_i2_gemv_m128k128_t16x128x1__ref},
+    {"bn_bitlinear_i2_gemm_m128k128_t16x128x4__ref", 128, 128, 256, 2048, 512, bn_bitlinear_i2_gemm_m128k128_t16x128x4__ref},
+    {"bn_bitlinear_i2_gemv_m512k128_t16x128x1__ref", 512, 128, 1, 0, 512, bn_bitlinear_i2_gemv_m512k128_t16x128x1__ref},
+    {"bn_bitlinear_i2_gemm_m512k128_t16x128x4__ref", 512, 128, 256, 2048, 512, bn_bitlinear_i2_gemm_m512k128_t16x128x4__ref},
+    {"bn_bitlinear_i2_gemv_m128k256_t16x256x1__ref", 128, 256, 1, 0, 1024, bn_bitlinear_i2_gemv_m128k256_t16x256x1__ref},
+    {"bn_bitlinear_i2_gemm_m128k256_t16x256x4__ref", 128, 256, 256, 4096, 1024, bn_bitlinear_i2_gemm_m128k256_t16x256x4__ref},
 };
 
 // Tokens of a GEMM's trial: whole tiles, and what is left of one.
@@ -228,7 +238,7 @@ void self_test(const uint8_t *weights, uint8_t *workspace, uint64_t *checksums) 
         }
       }
       const uint8_t *codes = weights + kLayerBase + layer * kLayerBytes + use.offset;
-      const bn_bitlinear_args args = {codes, ones, q, quant, y, tokens, 0, scratch};
+      const bn_bitlinear_args args = {codes, ones, q, quant, y, use.groups * 16, tokens, 0, scratch};
       kernel.run(&args, 0, 1);
       kernel.run(&args, use.groups - 1, use.groups);
       for (int32_t t = 0; t < tokens; ++t) {
@@ -248,6 +258,7 @@ constexpr bn_model_info kInfo = {
     .target = "ref",
     .vocab = 96,
     .context = 64,
+    .embedding = 128,
     .max_tokens = 256,
     .kernel_count = 8,
     .kernels = kKernels,

@@ -1,5 +1,7 @@
 // The model as one step function, its table of kernels and its self-test: llama, 2 layers.
 // Written from templates/cpp/model.cpp.hbs for target ref.
+#include <cstring>
+
 #include "kernels.h"
 #include "rows.h"
 #include "team.h"
@@ -67,7 +69,8 @@ void step(const bn_step_args *args, int32_t thread) {
     // qkv = qkv weights · q
     {
       const bn_bitlinear_args linear = {
-          layer_weights + 512, floats(layer_weights + 448), q, quant, qkv, count, 0, scratch};
+          layer_weights + 512, floats(layer_weights + 448), q, quant,
+          qkv, 240, count, 0, scratch};
       if (count == 1) {
         const bn_range groups = bn_share(15, 1, thread, threads);
         bn_bitlinear_i2_gemv_m240k100_t16x112x1__ref(&linear, groups.begin, groups.end);
@@ -99,7 +102,8 @@ void step(const bn_step_args *args, int32_t thread) {
     // x += attn_output weights · q
     {
       const bn_bitlinear_args linear = {
-          layer_weights + 7296, floats(layer_weights + 7232), q, quant, x, count, 1, scratch};
+          layer_weights + 7296, floats(layer_weights + 7232), q, quant,
+          x, 112, count, 1, scratch};
       if (count == 1) {
         const bn_range groups = bn_share(7, 1, thread, threads);
         bn_bitlinear_i2_gemv_m112k72_t16x80x1__ref(&linear, groups.begin, groups.end);
@@ -121,7 +125,8 @@ void step(const bn_step_args *args, int32_t thread) {
     // gate_up = gate_up weights · q
     {
       const bn_bitlinear_args linear = {
-          layer_weights + 10048, floats(layer_weights + 9984), q, quant, gate_up, count, 0, scratch};
+          layer_weights + 10048, floats(layer_weights + 9984), q, quant,
+          gate_up, 192, count, 0, scratch};
       if (count == 1) {
         const bn_range groups = bn_share(12, 1, thread, threads);
         bn_bitlinear_i2_gemv_m192k100_t16x112x1__ref(&linear, groups.begin, groups.end);
@@ -143,7 +148,8 @@ void step(const bn_step_args *args, int32_t thread) {
     // x += down weights · q
     {
       const bn_bitlinear_args linear = {
-          layer_weights + 15488, floats(layer_weights + 15424), q, quant, x, count, 1, scratch};
+          layer_weights + 15488, floats(layer_weights + 15424), q, quant,
+          x, 112, count, 1, scratch};
       if (count == 1) {
         const bn_range groups = bn_share(7, 1, thread, threads);
         bn_bitlinear_i2_gemv_m112k90_t16x96x1__ref(&linear, groups.begin, groups.end);
@@ -155,19 +161,23 @@ void step(const bn_step_args *args, int32_t thread) {
     bn_barrier(args->team);
   }
 
-  // hidden = output_norm of x, for the tokens that want logits
+  // hidden = output_norm of x, for the tokens that want logits or their hidden state
   for (int32_t t = mine.begin; t < mine.end; ++t) {
-    const int32_t logits_row = args->tokens[t].logits_row;
-    if (logits_row < 0) continue;
-    float *normed = hidden + int64_t{logits_row} * 112;
-    const float *token = x + int64_t{t} * 112;
-    bn_rms_norm<112>(normed, token, floats(weights + 58304), 100, kEpsilon);
+    const bn_token &token = args->tokens[t];
+    if (token.logits_row < 0 && token.hidden_row < 0) continue;
+    float *normed = token.logits_row < 0 ? row : hidden + int64_t{token.logits_row} * 112;
+    const float *values = x + int64_t{t} * 112;
+    bn_rms_norm<112>(normed, values, floats(weights + 58304), 100, kEpsilon);
+    if (token.hidden_row < 0) continue;
+    std::memcpy(args->hidden + int64_t{token.hidden_row} * 100, normed, 100 * sizeof(float));
   }
   bn_barrier(args->team);
 
   // logits = head · hidden
-  const bn_range rows = bn_share(97, 4, thread, threads);
-  bn_head(args->logits, weights + 19456, hidden, args->logits_count, rows.begin, rows.end, row);
+  if (args->logits_count > 0) {
+    const bn_range rows = bn_share(97, 4, thread, threads);
+    bn_head(args->logits, weights + 19456, hidden, args->logits_count, rows.begin, rows.end, row);
+  }
   bn_barrier(args->team);
 }
 
@@ -189,14 +199,14 @@ constexpr Use kUses[] = {
 };
 
 constexpr bn_kernel kKernels[] = {
-    {"bn_bitlinear_i2_gemv_m240k100_t16x112x1__ref", 240, 100, 1, 0, bn_bitlinear_i2_gemv_m240k100_t16x112x1__ref},
-    {"bn_bitlinear_i2_gemm_m240k100_t16x112x4__ref", 240, 100, 256, 1792, bn_bitlinear_i2_gemm_m240k100_t16x112x4__ref},
-    {"bn_bitlinear_i2_gemv_m112k72_t16x80x1__ref", 112, 72, 1, 0, bn_bitlinear_i2_gemv_m112k72_t16x80x1__ref},
-    {"bn_bitlinear_i2_gemm_m112k72_t16x80x4__ref", 112, 72, 256, 1280, bn_bitlinear_i2_gemm_m112k72_t16x80x4__ref},
-    {"bn_bitlinear_i2_gemv_m192k100_t16x112x1__ref", 192, 100, 1, 0, bn_bitlinear_i2_gemv_m192k100_t16x112x1__ref},
-    {"bn_bitlinear_i2_gemm_m192k100_t16x112x4__ref", 192, 100, 256, 1792, bn_bitlinear_i2_gemm_m192k100_t16x112x4__ref},
-    {"bn_bitlinear_i2_gemv_m112k90_t16x96x1__ref", 112, 90, 1, 0, bn_bitlinear_i2_gemv_m112k90_t16x96x1__ref},
-    {"bn_bitlinear_i2_gemm_m112k90_t16x96x4__ref", 112, 90, 256, 1536, bn_bitlinear_i2_gemm_m112k90_t16x96x4__ref},
+    {"bn_bitlinear_i2_gemv_m240k100_t16x112x1__ref", 240, 100, 1, 0, 448, bn_bitlinear_i2_gemv_m240k100_t16x112x1__ref},
+    {"bn_bitlinear_i2_gemm_m240k100_t16x112x4__ref", 240, 100, 256, 1792, 448, bn_bitlinear_i2_gemm_m240k100_t16x112x4__ref},
+    {"bn_bitlinear_i2_gemv_m112k72_t16x80x1__ref", 112, 72, 1, 0, 320, bn_bitlinear_i2_gemv_m112k72_t16x80x1__ref},
+    {"bn_bitlinear_i2_gemm_m112k72_t16x80x4__ref", 112, 72, 256, 1280, 320, bn_bitlinear_i2_gemm_m112k72_t16x80x4__ref},
+    {"bn_bitlinear_i2_gemv_m192k100_t16x112x1__ref", 192, 100, 1, 0, 448, bn_bitlinear_i2_gemv_m192k100_t16x112x1__ref},
+    {"bn_bitlinear_i2_gemm_m192k100_t16x112x4__ref", 192, 100, 256, 1792, 448, bn_bitlinear_i2_gemm_m192k100_t16x112x4__ref},
+    {"bn_bitlinear_i2_gemv_m112k90_t16x96x1__ref", 112, 90, 1, 0, 384, bn_bitlinear_i2_gemv_m112k90_t16x96x1__ref},
+    {"bn_bitlinear_i2_gemm_m112k90_t16x96x4__ref", 112, 90, 256, 1536, 384, bn_bitlinear_i2_gemm_m112k90_t16x96x4__ref},
 };
 
 // Tokens of a GEMM's trial: whole tiles, and what is left of one.
@@ -229,7 +239,7 @@ void self_test(const uint8_t *weights, uint8_t *workspace, uint64_t *checksums) 
         }
       }
       const uint8_t *codes = weights + kLayerBase + layer * kLayerBytes + use.offset;
-      const bn_bitlinear_args args = {codes, ones, q, quant, y, tokens, 0, scratch};
+      const bn_bitlinear_args args = {codes, ones, q, quant, y, use.groups * 16, tokens, 0, scratch};
       kernel.run(&args, 0, 1);
       kernel.run(&args, use.groups - 1, use.groups);
       for (int32_t t = 0; t < tokens; ++t) {
@@ -249,6 +259,7 @@ constexpr bn_model_info kInfo = {
     .target = "ref",
     .vocab = 97,
     .context = 64,
+    .embedding = 100,
     .max_tokens = 256,
     .kernel_count = 8,
     .kernels = kKernels,

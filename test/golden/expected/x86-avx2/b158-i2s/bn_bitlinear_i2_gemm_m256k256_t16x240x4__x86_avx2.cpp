@@ -6,8 +6,8 @@
 //   byte 4r + j of a block    bits 7..6       5..4       3..2       1..0
 //   row r, column             12 + j          8 + j      4 + j      j          code = weight + 1
 //
-// The groups of a tile are unpacked to a panel of bytes, [column / 4][group][row][column % 4], which the caches hold
-// while all tokens pass over it.
+// The groups of a tile are unpacked to a panel of bytes, [column / 4][group][row][column % 4], code = weight + 1, which the
+// caches hold while all tokens pass over it.
 //
 // Tile: 16 rows x 4 tokens, running sums widened every 240 columns. Bounds: 512 * 240 / 4 <= 32767 (int16).
 // Written from templates/cpp/bitlinear_i2_gemm.cpp.hbs for target x86-avx2.
@@ -17,9 +17,8 @@
 namespace {
 
 constexpr int32_t kBlocks = 16; // of 16 columns: K = 256
-constexpr int32_t kQuads = kBlocks * 4;
+constexpr int32_t kQuads = 64; // of columns, those that there are activations for
 constexpr int32_t kChunk = 60; // quads that a running sum may take before it is widened
-constexpr int32_t kRowStride = 256;
 constexpr int32_t kTokens = 4; // tokens in registers
 constexpr int64_t kGroupBytes = int64_t{kBlocks} * 64;
 
@@ -27,8 +26,8 @@ template <int Groups>
 inline void unpack(uint8_t *panel, const uint8_t *weights) {
   for (int32_t block = 0; block < kBlocks; ++block) {
     for (int g = 0; g < Groups; ++g) {
-      bn_unpack_block(panel + (int64_t{block} * 4 * Groups + g) * 64, Groups * 64,
-                      weights + g * kGroupBytes + int64_t{block} * 64);
+      bn_i2_unpack(panel + (int64_t{block} * 4 * Groups + g) * 64, Groups * 64,
+                    weights + g * kGroupBytes + int64_t{block} * 64);
     }
   }
 }
@@ -36,7 +35,7 @@ inline void unpack(uint8_t *panel, const uint8_t *weights) {
 template <int Groups, int Tokens>
 inline void tile(const bn_bitlinear_args *args, int32_t group, int32_t token) {
   const uint8_t *panel = args->scratch;
-  const int8_t *q = args->q + int64_t{token} * kBlocks * 16;
+  const int8_t *q = args->q + int64_t{token} * kQuads * 4;
   bn_i32x16 total[Groups][Tokens];
   for (int g = 0; g < Groups; ++g) {
     for (int t = 0; t < Tokens; ++t) total[g][t] = bn_i32x16_zero();
@@ -51,7 +50,7 @@ inline void tile(const bn_bitlinear_args *args, int32_t group, int32_t token) {
       bn_u8x64 codes[Groups];
       BN_UNROLL for (int g = 0; g < Groups; ++g) codes[g] = bn_load_panel(panel + (int64_t{quad} * Groups + g) * 64);
       BN_UNROLL for (int t = 0; t < Tokens; ++t) {
-        const bn_quad x = bn_load_quad(q + int64_t{t} * kBlocks * 16 + quad * 4);
+        const bn_quad x = bn_load_quad(q + int64_t{t} * kQuads * 4 + quad * 4);
         BN_UNROLL for (int g = 0; g < Groups; ++g) bn_dot_add(sum[g][t], codes[g], x);
       }
     }
@@ -61,7 +60,7 @@ inline void tile(const bn_bitlinear_args *args, int32_t group, int32_t token) {
   }
   BN_UNROLL for (int t = 0; t < Tokens; ++t) {
     const bn_quant quant = args->quant[token + t];
-    float *y = args->y + int64_t{token + t} * kRowStride + int64_t{group} * 16;
+    float *y = args->y + (token + t) * args->y_stride + int64_t{group} * 16;
     BN_UNROLL for (int g = 0; g < Groups; ++g) {
       const float scale = args->group_scales[group + g] * quant.inverse_scale;
       const bn_i32x16 sums = total[g][t];

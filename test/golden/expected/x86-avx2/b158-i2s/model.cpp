@@ -1,5 +1,7 @@
 // The model as one step function, its table of kernels and its self-test: bitnet-b1.58, 2 layers.
 // Written from templates/cpp/model.cpp.hbs for target x86-avx2.
+#include <cstring>
+
 #include "kernels.h"
 #include "rows.h"
 #include "team.h"
@@ -67,7 +69,8 @@ void step(const bn_step_args *args, int32_t thread) {
     // qkv = qkv weights · q
     {
       const bn_bitlinear_args linear = {
-          layer_weights + 1152, floats(layer_weights + 1024), q, quant, qkv, count, 0, scratch};
+          layer_weights + 1152, floats(layer_weights + 1024), q, quant,
+          qkv, 512, count, 0, scratch};
       if (count == 1) {
         const bn_range groups = bn_share(32, 2, thread, threads);
         bn_bitlinear_i2_gemv_m512k256_t32x240x1__x86_avx2(&linear, groups.begin, groups.end);
@@ -97,7 +100,8 @@ void step(const bn_step_args *args, int32_t thread) {
     // x += attn_output weights · q
     {
       const bn_bitlinear_args linear = {
-          layer_weights + 35008, floats(layer_weights + 34944), q, quant, x, count, 1, scratch};
+          layer_weights + 35008, floats(layer_weights + 34944), q, quant,
+          x, 256, count, 1, scratch};
       if (count == 1) {
         const bn_range groups = bn_share(16, 2, thread, threads);
         bn_bitlinear_i2_gemv_m256k256_t32x240x1__x86_avx2(&linear, groups.begin, groups.end);
@@ -119,7 +123,8 @@ void step(const bn_step_args *args, int32_t thread) {
     // gate_up = gate_up weights · q
     {
       const bn_bitlinear_args linear = {
-          layer_weights + 52672, floats(layer_weights + 52416), q, quant, gate_up, count, 0, scratch};
+          layer_weights + 52672, floats(layer_weights + 52416), q, quant,
+          gate_up, 1024, count, 0, scratch};
       if (count == 1) {
         const bn_range groups = bn_share(64, 2, thread, threads);
         bn_bitlinear_i2_gemv_m1024k256_t32x240x1__x86_avx2(&linear, groups.begin, groups.end);
@@ -142,7 +147,8 @@ void step(const bn_step_args *args, int32_t thread) {
     // x += down weights · q
     {
       const bn_bitlinear_args linear = {
-          layer_weights + 120320, floats(layer_weights + 120256), q, quant, x, count, 1, scratch};
+          layer_weights + 120320, floats(layer_weights + 120256), q, quant,
+          x, 256, count, 1, scratch};
       if (count == 1) {
         const bn_range groups = bn_share(16, 2, thread, threads);
         bn_bitlinear_i2_gemv_m256k512_t32x240x1__x86_avx2(&linear, groups.begin, groups.end);
@@ -154,19 +160,23 @@ void step(const bn_step_args *args, int32_t thread) {
     bn_barrier(args->team);
   }
 
-  // hidden = output_norm of x, for the tokens that want logits
+  // hidden = output_norm of x, for the tokens that want logits or their hidden state
   for (int32_t t = mine.begin; t < mine.end; ++t) {
-    const int32_t logits_row = args->tokens[t].logits_row;
-    if (logits_row < 0) continue;
-    float *normed = hidden + int64_t{logits_row} * 256;
-    const float *token = x + int64_t{t} * 256;
-    bn_rms_norm<256>(normed, token, floats(weights + 262144), 256, kEpsilon);
+    const bn_token &token = args->tokens[t];
+    if (token.logits_row < 0 && token.hidden_row < 0) continue;
+    float *normed = token.logits_row < 0 ? row : hidden + int64_t{token.logits_row} * 256;
+    const float *values = x + int64_t{t} * 256;
+    bn_rms_norm<256>(normed, values, floats(weights + 262144), 256, kEpsilon);
+    if (token.hidden_row < 0) continue;
+    std::memcpy(args->hidden + int64_t{token.hidden_row} * 256, normed, 256 * sizeof(float));
   }
   bn_barrier(args->team);
 
   // logits = head · hidden
-  const bn_range rows = bn_share(512, 4, thread, threads);
-  bn_head(args->logits, weights + 0, hidden, args->logits_count, rows.begin, rows.end, row);
+  if (args->logits_count > 0) {
+    const bn_range rows = bn_share(512, 4, thread, threads);
+    bn_head(args->logits, weights + 0, hidden, args->logits_count, rows.begin, rows.end, row);
+  }
   bn_barrier(args->team);
 }
 
@@ -188,14 +198,14 @@ constexpr Use kUses[] = {
 };
 
 constexpr bn_kernel kKernels[] = {
-    {"bn_bitlinear_i2_gemv_m512k256_t32x240x1__x86_avx2", 512, 256, 1, 0, bn_bitlinear_i2_gemv_m512k256_t32x240x1__x86_avx2},
-    {"bn_bitlinear_i2_gemm_m512k256_t16x240x4__x86_avx2", 512, 256, 256, 4096, bn_bitlinear_i2_gemm_m512k256_t16x240x4__x86_avx2},
-    {"bn_bitlinear_i2_gemv_m256k256_t32x240x1__x86_avx2", 256, 256, 1, 0, bn_bitlinear_i2_gemv_m256k256_t32x240x1__x86_avx2},
-    {"bn_bitlinear_i2_gemm_m256k256_t16x240x4__x86_avx2", 256, 256, 256, 4096, bn_bitlinear_i2_gemm_m256k256_t16x240x4__x86_avx2},
-    {"bn_bitlinear_i2_gemv_m1024k256_t32x240x1__x86_avx2", 1024, 256, 1, 0, bn_bitlinear_i2_gemv_m1024k256_t32x240x1__x86_avx2},
-    {"bn_bitlinear_i2_gemm_m1024k256_t16x240x4__x86_avx2", 1024, 256, 256, 4096, bn_bitlinear_i2_gemm_m1024k256_t16x240x4__x86_avx2},
-    {"bn_bitlinear_i2_gemv_m256k512_t32x240x1__x86_avx2", 256, 512, 1, 0, bn_bitlinear_i2_gemv_m256k512_t32x240x1__x86_avx2},
-    {"bn_bitlinear_i2_gemm_m256k512_t16x240x4__x86_avx2", 256, 512, 256, 8192, bn_bitlinear_i2_gemm_m256k512_t16x240x4__x86_avx2},
+    {"bn_bitlinear_i2_gemv_m512k256_t32x240x1__x86_avx2", 512, 256, 1, 0, 1024, bn_bitlinear_i2_gemv_m512k256_t32x240x1__x86_avx2},
+    {"bn_bitlinear_i2_gemm_m512k256_t16x240x4__x86_avx2", 512, 256, 256, 4096, 1024, bn_bitlinear_i2_gemm_m512k256_t16x240x4__x86_avx2},
+    {"bn_bitlinear_i2_gemv_m256k256_t32x240x1__x86_avx2", 256, 256, 1, 0, 1024, bn_bitlinear_i2_gemv_m256k256_t32x240x1__x86_avx2},
+    {"bn_bitlinear_i2_gemm_m256k256_t16x240x4__x86_avx2", 256, 256, 256, 4096, 1024, bn_bitlinear_i2_gemm_m256k256_t16x240x4__x86_avx2},
+    {"bn_bitlinear_i2_gemv_m1024k256_t32x240x1__x86_avx2", 1024, 256, 1, 0, 1024, bn_bitlinear_i2_gemv_m1024k256_t32x240x1__x86_avx2},
+    {"bn_bitlinear_i2_gemm_m1024k256_t16x240x4__x86_avx2", 1024, 256, 256, 4096, 1024, bn_bitlinear_i2_gemm_m1024k256_t16x240x4__x86_avx2},
+    {"bn_bitlinear_i2_gemv_m256k512_t32x240x1__x86_avx2", 256, 512, 1, 0, 2048, bn_bitlinear_i2_gemv_m256k512_t32x240x1__x86_avx2},
+    {"bn_bitlinear_i2_gemm_m256k512_t16x240x4__x86_avx2", 256, 512, 256, 8192, 2048, bn_bitlinear_i2_gemm_m256k512_t16x240x4__x86_avx2},
 };
 
 // Tokens of a GEMM's trial: whole tiles, and what is left of one.
@@ -228,7 +238,7 @@ void self_test(const uint8_t *weights, uint8_t *workspace, uint64_t *checksums) 
         }
       }
       const uint8_t *codes = weights + kLayerBase + layer * kLayerBytes + use.offset;
-      const bn_bitlinear_args args = {codes, ones, q, quant, y, tokens, 0, scratch};
+      const bn_bitlinear_args args = {codes, ones, q, quant, y, use.groups * 16, tokens, 0, scratch};
       kernel.run(&args, 0, 1);
       kernel.run(&args, use.groups - 1, use.groups);
       for (int32_t t = 0; t < tokens; ++t) {
@@ -248,6 +258,7 @@ constexpr bn_model_info kInfo = {
     .target = "x86-avx2",
     .vocab = 512,
     .context = 512,
+    .embedding = 256,
     .max_tokens = 256,
     .kernel_count = 8,
     .kernels = kKernels,

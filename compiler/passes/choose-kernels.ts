@@ -1,0 +1,148 @@
+import { basename } from 'node:path';
+import { BitnetError } from '../../errors.ts';
+import type { ModelIR, TableTile } from '../ir/model.ts';
+import { pad16, type Step } from '../ir/plan.ts';
+import { layerLinears } from '../ir/verify.ts';
+import { type KernelConfig, type KernelSection, sectionFor } from '../kernels/config.ts';
+import { type KernelKind, LAYOUTS } from '../kernels/index.ts';
+import type { Layout } from '../kernels/layout.ts';
+import { defaultTableTile, misfit, sameTile } from '../kernels/table-tile.ts';
+import { MATRICES, type Steps } from './lower.ts';
+
+/** How the ternary matrices should be packed and multiplied. */
+export interface KernelRequest {
+  /**
+   * `i2` multiplies, `tl1` and `tl2` look up sums of two and of three weights. `auto`, the default, is `i2` unless there
+   * is a `config`: then it is the one whose tiles those are.
+   */
+  readonly kernel?: KernelKind | 'auto';
+  /** Tiles of table look-ups by shape. A shape that it lacks gets a default tile. `i2` has no such tiles. */
+  readonly config?: KernelConfig;
+}
+
+type BitLinear = Extract<Step, { op: 'bitlinear' }>;
+type Linear = ReturnType<typeof layerLinears>[number];
+
+/** A part of a matrix with its tile, and why it has this one. */
+interface Tiled {
+  readonly name: string;
+  readonly rows: number;
+  readonly tile: TableTile;
+  readonly reason: string;
+}
+
+/**
+ * Decides which layout the ternary matrices are packed in, and their tiles where the layout has any. Parts of a fused
+ * matrix whose tiles differ become matrices of their own.
+ *
+ * Throws a BitnetError with the place in the .ini where that does not suit the model.
+ */
+export function chooseKernels(
+  ir: ModelIR,
+  steps: Steps,
+  { kernel = 'auto', config }: KernelRequest,
+): { steps: Steps; layout: Layout } {
+  const kind = kernel === 'auto' && config ? kindOf(ir, config) : kernel;
+  if (kind === 'auto' || kind === 'i2') {
+    const reason = kind === 'auto' ? 'heuristic' : 'i2 was asked for';
+    return { steps: mapMatrices(steps, (step) => [{ ...step, reason }]), layout: LAYOUTS.i2 };
+  }
+  const layout = LAYOUTS[kind];
+  const tiled = tilesOf(ir, layout, config);
+  const layer = mapMatrices(steps, (step) => {
+    const parts = MATRICES[step.use].map((name) => tiled.get(name)!);
+    const [{ tile }] = parts;
+    if (!parts.every((part) => sameTile(part.tile, tile))) return split(step, parts);
+    return [{ ...step, tile, reason: [...new Set(parts.map(({ reason }) => reason))].join('; ') }];
+  });
+  return { steps: layer, layout };
+}
+
+function mapMatrices(steps: Steps, map: (step: BitLinear) => Step[]): Steps {
+  return { ...steps, layer: steps.layer.flatMap((step) => (step.op === 'bitlinear' ? map(step) : [step])) };
+}
+
+/** One step for each part, which writes where the fused matrix would have. */
+function split(step: BitLinear, parts: readonly Tiled[]): Step[] {
+  let { row } = step;
+  return parts.map(({ name, rows, tile, reason }): Step => {
+    const [use] = Object.entries(MATRICES).find(([, names]) => names.length === 1 && names[0] === name)!;
+    const one = { ...step, use, codes: use, scales: `${use}_scales`, m: pad16(rows), row, tile, reason };
+    row += pad16(rows);
+    return one;
+  });
+}
+
+/** The tile of every projection: its section's, or one that suits all that have none. */
+function tilesOf(ir: ModelIR, layout: Layout, config: KernelConfig | undefined): Map<string, Tiled> {
+  const linears = layerLinears(ir);
+  const sections = new Map<Linear, KernelSection>();
+  for (const linear of linears) {
+    const section = config && sectionFor(config, linear.rows, linear.cols);
+    if (!section) continue;
+    const error = misfit(config, section, layout);
+    if (error) throw error;
+    sections.set(linear, section);
+  }
+  if (config && sections.size === 0) throw foreign(ir, config);
+  const rest = linears.filter((linear) => !sections.has(linear)).map(({ rows }) => rows);
+  const tiled = linears.map((linear): Tiled => {
+    const { name, rows, cols } = linear;
+    const section = sections.get(linear);
+    if (section) {
+      const { BM, BK, bm } = section;
+      return { name, rows, tile: { BM, BK, bm }, reason: `${basename(config!.file)} [${section.name}]` };
+    }
+    const kind = layout.id.split('_')[0];
+    const why = config ? `${basename(config.file)} has no section for ${rows} × ${cols}` : `${kind} was asked for`;
+    return { name, rows, tile: defaultTableTile(layout, rest, cols), reason: `${why}: default tile` };
+  });
+  return new Map(tiled.map((part) => [part.name, part]));
+}
+
+function shapesOf(ir: ModelIR): string {
+  return [...new Set(layerLinears(ir).map(({ rows, cols }) => `${rows} × ${cols}`))].join(', ');
+}
+
+function foreign(ir: ModelIR, config: KernelConfig): BitnetError {
+  return new BitnetError(`${config.file} has no section for any matrix of this model`, {
+    hint: `its matrices (m × k) are ${shapesOf(ir)}`,
+  });
+}
+
+/** Which kernel's tiles a configuration holds: the one they fit. */
+function kindOf(ir: ModelIR, config: KernelConfig): KernelKind {
+  const used = layerLinears(ir).flatMap(({ rows, cols }) => sectionFor(config, rows, cols) ?? []);
+  if (used.length === 0) throw foreign(ir, config);
+  const kinds = ['tl1', 'tl2'] as const;
+  const errors = kinds.map((kind) => used.map((section) => misfit(config, section, LAYOUTS[kind])).find(Boolean));
+  const fitting = kinds.filter((_, i) => !errors[i]);
+  if (fitting.length === 1) return fitting[0];
+  if (fitting.length === 0) {
+    const [first, second] = errors.map((error) => `${error!.message} (${error!.hint})`);
+    throw new BitnetError(`${config.file} holds the tiles of neither tl1 nor tl2:\n  ${first}\n  ${second}`, {
+      hint: 'mend the file, or ask for kernel i2, which has no such tiles',
+    });
+  }
+  const stored = kinds.find((kind) => ir.tensors.some(({ encoding }) => encoding === kind));
+  if (stored) return stored;
+  throw new BitnetError(`the tiles of ${config.file} suit both tl1 and tl2`, {
+    hint: 'ask for the kernel, too: tl1 or tl2',
+  });
+}
+
+/** The tiles of a plan as sections of a kernel .ini, one for each shape of projection; none where the layout has none. */
+export function sectionsOf(ir: ModelIR, { layer }: Pick<Steps, 'layer'>): KernelSection[] {
+  const linears = layerLinears(ir);
+  const shapes = new Map<string, KernelSection>();
+  for (const step of layer) {
+    if (step.op !== 'bitlinear' || !step.tile) continue;
+    for (const name of MATRICES[step.use]) {
+      const { rows: m, cols: k } = linears.find((linear) => linear.name === name)!;
+      const line = 7 * shapes.size + 1;
+      const section = { name: `Kernels_${shapes.size}`, line, m, k, ...step.tile };
+      if (!shapes.has(`${m} ${k}`)) shapes.set(`${m} ${k}`, section);
+    }
+  }
+  return [...shapes.values()];
+}

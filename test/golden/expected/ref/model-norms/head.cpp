@@ -1,0 +1,80 @@
+// The head: logits[t][row] = head[row] . hidden[t], 96 rows of 72 values, F16.
+// One token multiplies a row as it is decoded; of several, a row is decoded once and meets them all. Either way a dot
+// product adds in the same order, so logits do not depend on the batch.
+// Written from templates/cpp/head.cpp.hbs for target ref.
+#include "kernels.h"
+#include "rows.h"
+
+namespace {
+
+constexpr int kCols = 80; // 72, padded
+constexpr int64_t kRowBytes = 144;
+
+inline bn_f32x16 load16(const uint16_t *p) {
+  bn_f32x16 values;
+  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) values.part[i] = bn_load_f16(p + i * BN_LANES);
+  return values;
+}
+
+// Rows of 72 float16 values, side by side: emit(row, column, values) for every sixteen of them.
+template <int Rows, typename Emit>
+inline void decode_rows(const uint8_t *rows, Emit emit) {
+  constexpr int kWhole = 64;
+  for (int i = 0; i < kWhole; i += 16) {
+    BN_UNROLL for (int r = 0; r < Rows; ++r) {
+      const uint8_t *row = rows + r * kRowBytes;
+      bn_prefetch_rows<Rows>(row, i * int64_t{sizeof(uint16_t)}, kRowBytes);
+      emit(r, i, load16(reinterpret_cast<const uint16_t *>(row) + i));
+    }
+  }
+  for (int r = 0; r < Rows; ++r) {
+    uint16_t last[16] = {};
+    std::memcpy(last, rows + r * kRowBytes + kWhole * sizeof(uint16_t), 8 * sizeof(uint16_t));
+    emit(r, kWhole, load16(last));
+  }
+}
+
+template <int Rows>
+inline void one_token(float *logits, const uint8_t *rows, const float *hidden) {
+  bn_f32x16 sum[Rows];
+  BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_zero16();
+  decode_rows<Rows>(rows, [&sum, hidden](int r, int column, const bn_f32x16 &values) {
+    bn_fma16(sum[r], values, bn_load16(hidden + column));
+  });
+  BN_UNROLL for (int r = 0; r < Rows; ++r) logits[r] = bn_total(sum[r]);
+}
+
+template <int Rows>
+inline void many_tokens(float *logits, const uint8_t *rows, const float *hidden, int32_t tokens, float *decoded) {
+  decode_rows<Rows>(rows, [decoded](int r, int column, const bn_f32x16 &values) {
+    bn_store16(decoded + r * kCols + column, values);
+  });
+  for (int32_t t = 0; t < tokens; ++t) {
+    const float *h = hidden + int64_t{t} * kCols;
+    bn_f32x16 sum[Rows];
+    BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_zero16();
+    for (int i = 0; i < kCols; i += 16) {
+      const bn_f32x16 x = bn_load16(h + i);
+      BN_UNROLL for (int r = 0; r < Rows; ++r) bn_fma16(sum[r], bn_load16(decoded + r * kCols + i), x);
+    }
+    BN_UNROLL for (int r = 0; r < Rows; ++r) logits[int64_t{t} * 96 + r] = bn_total(sum[r]);
+  }
+}
+
+template <int Rows>
+inline void rows(float *logits, const uint8_t *rows, const float *hidden, int32_t tokens, float *scratch) {
+  if (tokens == 1) {
+    one_token<Rows>(logits, rows, hidden);
+  } else {
+    many_tokens<Rows>(logits, rows, hidden, tokens, scratch);
+  }
+}
+
+} // namespace
+
+void bn_head(float *logits, const uint8_t *table, const float *hidden, int32_t tokens, int32_t row_begin,
+             int32_t row_end, float *scratch) {
+  int32_t row = row_begin;
+  for (; row + 4 <= row_end; row += 4) rows<4>(logits + row, table + row * kRowBytes, hidden, tokens, scratch);
+  for (; row < row_end; ++row) rows<1>(logits + row, table + row * kRowBytes, hidden, tokens, scratch);
+}

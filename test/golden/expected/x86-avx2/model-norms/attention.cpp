@@ -1,0 +1,266 @@
+// Rotary positions, the KV cache and causal grouped-query attention: 4 heads of 24 on 2 of keys and values.
+//
+// The cache of a sequence, for each layer and KV head: keys as [position / 16][dimension][position % 16], so that one
+// vector holds sixteen positions' worth of one dimension and scores need no horizontal sums; then values as
+// [position][dimension].
+// Written from templates/cpp/attention.cpp.hbs for target x86-avx2.
+#include <cmath>
+#include <cstring>
+
+#include "kernels.h"
+#include "rows.h"
+#include "team.h"
+
+namespace {
+
+constexpr int kHeads = 4;
+constexpr int kKvHeads = 2;
+constexpr int kGroup = kHeads / kKvHeads; // query heads that share a KV head
+constexpr int kDim = 24;
+constexpr int kRow = 32; // a head's floats, padded to whole vectors
+constexpr int kQkv = 192, kKey = 96, kValue = 144; // floats: a token's q, k and v
+constexpr int kOut = 96;
+constexpr int kRotated = 24; // dimensions of a head that rotate
+constexpr int kTokens = 4; // tokens of a sequence that share each key and value read
+constexpr float kEpsilon = 0.000009999999747378752f;
+
+const double kFrequencies[kRotated / 2] = {
+    1.0,
+    0.4641588833612779,
+    0.2154434690031884,
+    0.1,
+    0.046415888336127795,
+    0.021544346900318832,
+    0.01,
+    0.004641588833612777,
+    0.0021544346900318843,
+    0.001,
+    0.00046415888336127773,
+    0.00021544346900318845,
+};
+
+// Of layers that attend to a window.
+const double kLocalFrequencies[kRotated / 2] = {
+    1.0,
+    0.6812920690579612,
+    0.4641588833612779,
+    0.31622776601683794,
+    0.2154434690031884,
+    0.14677992676220694,
+    0.1,
+    0.06812920690579612,
+    0.046415888336127795,
+    0.03162277660168379,
+    0.021544346900318832,
+    0.014677992676220698,
+};
+
+inline bn_f32 load(const float *p) { return bn_load(p); }
+inline bn_f32 load(const uint16_t *p) { return bn_load_f16(p); }
+inline void store(float *p, bn_f32 v) { bn_store(p, v); }
+inline void store(uint16_t *p, bn_f32 v) { bn_store_f16(p, v); }
+
+inline int64_t padded(int64_t positions) { return (positions + 15) / 16 * 16; }
+
+// Where one layer's and KV head's keys and values stand in the cache.
+template <typename Cache>
+struct Slot {
+  Cache *keys, *values;
+};
+
+template <typename Cache>
+inline Slot<Cache> slot(const bn_step_args *args, int32_t sequence, int32_t layer, int32_t head) {
+  const int64_t positions = padded(args->kv_capacity);
+  Cache *base = reinterpret_cast<Cache *>(args->kv + sequence * args->kv_sequence_bytes);
+  base += (int64_t{layer} * kKvHeads + head) * positions * (kDim + kRow);
+  return {base, base + positions * kDim};
+}
+
+// Rotates each dimension of the first half with its partner in the second: (i, i + 12).
+inline void rotate(float *head, const float *angles) {
+  const float *cosine = angles, *sine = angles + kRotated / 2;
+  for (int i = 0; i < kRotated / 2; ++i) {
+    const float a = head[i], b = head[i + kRotated / 2];
+    head[i] = a * cosine[i] - b * sine[i];
+    head[i + kRotated / 2] = b * cosine[i] + a * sine[i];
+  }
+}
+
+inline void norm_head(float *head, const float *weight) {
+  alignas(64) float row[kRow] = {};
+  std::memcpy(row, head, sizeof(float) * kDim);
+  bn_rms_norm<kRow>(row, row, weight, kDim, kEpsilon);
+  std::memcpy(head, row, sizeof(float) * kDim);
+}
+
+template <typename Cache>
+void store_kv(const bn_step_args *args, const bn_token &token, int32_t layer, int32_t head, float *qkv,
+              const float *angles, const float *norm) {
+  const Slot<Cache> cache = slot<Cache>(args, token.sequence, layer, head);
+  float *key = qkv + kKey + head * kDim;
+  norm_head(key, norm);
+  rotate(key, angles);
+  alignas(64) float row[kRow] = {};
+  Cache converted[kRow];
+  std::memcpy(row, key, sizeof(float) * kDim);
+  for (int i = 0; i < kRow; i += BN_LANES) store(converted + i, bn_load(row + i));
+  Cache *keys = cache.keys + int64_t{token.position / 16} * 16 * kDim + token.position % 16;
+  for (int d = 0; d < kDim; ++d) keys[d * 16] = converted[d];
+
+  std::memcpy(row, qkv + kValue + head * kDim, sizeof(float) * kDim);
+  Cache *values = cache.values + int64_t{token.position} * kRow;
+  for (int i = 0; i < kRow; i += BN_LANES) store(values + i, bn_load(row + i));
+}
+
+// Turns the scores of positions `first` to length - 1 into weights that add up to 1; zero before and behind, to `end`.
+inline void softmax(float *scores, int32_t first, int32_t length, int32_t end) {
+  for (int32_t i = 0; i < first; ++i) scores[i] = -INFINITY;
+  for (int32_t i = length; i < end; ++i) scores[i] = -INFINITY;
+  bn_f32 top = bn_set(-INFINITY);
+  for (int32_t i = 0; i < end; i += BN_LANES) top = bn_max(top, bn_load(scores + i));
+  const bn_f32 highest = bn_set(bn_reduce_max(top));
+  for (int32_t i = 0; i < end; i += BN_LANES) bn_store(scores + i, bn_exp(bn_sub(bn_load(scores + i), highest)));
+  for (int32_t i = 0; i < first; ++i) scores[i] = 0.0f;
+  for (int32_t i = length; i < end; ++i) scores[i] = 0.0f;
+  bn_f32x16 sum = bn_zero16();
+  for (int32_t i = 0; i < end; i += 16) bn_add16(sum, bn_load16(scores + i));
+  const bn_f32 scale = bn_set(1.0f / bn_total(sum));
+  for (int32_t i = 0; i < end; i += BN_LANES) bn_store(scores + i, bn_mul(bn_load(scores + i), scale));
+}
+
+// Attention of `Tokens` consecutive tokens of a sequence, for the query heads of one KV head.
+// Every query adds up in the same order, whatever it shares the call with.
+template <typename Cache, int Tokens>
+void attend(const Slot<Cache> cache, int32_t head, int32_t first_position, int32_t window, const float *qkv, float *out,
+            float *scratch) {
+  constexpr int kQueries = Tokens * kGroup;
+  const int32_t length = first_position + Tokens; // of the last token
+  const int32_t end = static_cast<int32_t>(padded(length));
+  // From a whole block of sixteen positions: those before a query's window get weights of zero, which change no sum.
+  const auto window_begin = [window](int32_t position) { return position < window ? 0 : position - window + 1; };
+  const int32_t begin = window_begin(first_position) / 16 * 16;
+  const float *query[kQueries];
+  float *scores[kQueries];
+  for (int i = 0; i < kQueries; ++i) {
+    query[i] = qkv + int64_t{i / kGroup} * kQkv + (head * kGroup + i % kGroup) * kDim;
+    scores[i] = scratch + int64_t{i} * end;
+  }
+
+  const bn_f32 scale = bn_set(0.20412415266036987f);
+  for (int32_t position = begin; position < end; position += BN_LANES) {
+    const Cache *keys = cache.keys + int64_t{position / 16} * 16 * kDim + position % 16;
+    bn_f32 sum[kQueries];
+    BN_UNROLL for (int i = 0; i < kQueries; ++i) sum[i] = bn_set(0.0f);
+    for (int d = 0; d < kDim; ++d) {
+      const bn_f32 key = load(keys + d * 16);
+      BN_UNROLL for (int i = 0; i < kQueries; ++i) sum[i] = bn_fma(bn_set(query[i][d]), key, sum[i]);
+    }
+    BN_UNROLL for (int i = 0; i < kQueries; ++i) bn_store(scores[i] + position, bn_mul(sum[i], scale));
+  }
+
+  for (int i = 0; i < kQueries; ++i) {
+    const int32_t position = first_position + i / kGroup;
+    softmax(scores[i] + begin, window_begin(position) - begin, position + 1 - begin, end - begin);
+  }
+
+  alignas(64) float mixed[kQueries][kRow];
+  for (int d = 0; d < kRow; d += BN_LANES * 1) {
+    bn_f32 sum[kQueries][1];
+    BN_UNROLL for (int i = 0; i < kQueries; ++i) {
+      BN_UNROLL for (int v = 0; v < 1; ++v) sum[i][v] = bn_set(0.0f);
+    }
+    for (int32_t position = begin; position < length; ++position) {
+      const Cache *values = cache.values + int64_t{position} * kRow + d;
+      BN_UNROLL for (int v = 0; v < 1; ++v) {
+        const bn_f32 value = load(values + v * BN_LANES);
+        BN_UNROLL for (int i = 0; i < kQueries; ++i) {
+          sum[i][v] = bn_fma(bn_set(scores[i][position]), value, sum[i][v]);
+        }
+      }
+    }
+    BN_UNROLL for (int i = 0; i < kQueries; ++i) {
+      BN_UNROLL for (int v = 0; v < 1; ++v) bn_store(&mixed[i][d + v * BN_LANES], sum[i][v]);
+    }
+  }
+  for (int i = 0; i < kQueries; ++i) {
+    std::memcpy(out + int64_t{i / kGroup} * kOut + (head * kGroup + i % kGroup) * kDim, mixed[i], sizeof(float) * kDim);
+  }
+}
+
+// Whether the next kTokens tokens of the batch belong to one sequence.
+inline bool same_sequence(const bn_step_args *args, int32_t token) {
+  return token + kTokens <= args->token_count &&
+         args->tokens[token].sequence == args->tokens[token + kTokens - 1].sequence;
+}
+
+template <typename Cache>
+void attend_all(const bn_step_args *args, int32_t layer, int32_t window, const float *qkv, float *out, float *scratch,
+                int32_t thread) {
+  uint32_t task = 0;
+  for (int32_t token = 0; token < args->token_count;) {
+    const bn_token &first = args->tokens[token];
+    const bool block = same_sequence(args, token);
+    for (int32_t head = 0; head < kKvHeads; ++head, ++task) {
+      if (task % args->team->threads != static_cast<uint32_t>(thread)) continue;
+      const Slot<Cache> cache = slot<Cache>(args, first.sequence, layer, head);
+      const float *token_qkv = qkv + int64_t{token} * kQkv;
+      float *token_out = out + int64_t{token} * kOut;
+      if (block) {
+        attend<Cache, kTokens>(cache, head, first.position, window, token_qkv, token_out, scratch);
+      } else {
+        attend<Cache, 1>(cache, head, first.position, window, token_qkv, token_out, scratch);
+      }
+    }
+    token += block ? kTokens : 1;
+  }
+}
+
+} // namespace
+
+int64_t bn_kv_bytes(int32_t kv_type, int32_t kv_capacity) {
+  const int64_t values = int64_t{2} * kKvHeads * padded(kv_capacity) * (kDim + kRow);
+  return (values * (kv_type == BN_KV_F16 ? 2 : 4) + 63) / 64 * 64;
+}
+
+void bn_rope_angles(float *angles, int32_t position) {
+  for (int i = 0; i < kRotated / 2; ++i) {
+    angles[i] = static_cast<float>(std::cos(position * kFrequencies[i]));
+    angles[kRotated / 2 + i] = static_cast<float>(std::sin(position * kFrequencies[i]));
+  }
+}
+
+void bn_local_rope_angles(float *angles, int32_t position) {
+  for (int i = 0; i < kRotated / 2; ++i) {
+    angles[i] = static_cast<float>(std::cos(position * kLocalFrequencies[i]));
+    angles[kRotated / 2 + i] = static_cast<float>(std::sin(position * kLocalFrequencies[i]));
+  }
+}
+
+void bn_rope_store(const bn_step_args *args, int32_t layer, float *qkv, const float *angles, const float *query_norm,
+                   const float *key_norm, int32_t thread) {
+  constexpr int kItems = kHeads + kKvHeads;
+  const int32_t threads = static_cast<int32_t>(args->team->threads);
+  const bn_range mine = bn_share(args->token_count * kItems, 1, thread, threads);
+  for (int32_t item = mine.begin; item < mine.end; ++item) {
+    const int32_t t = item / kItems, head = item % kItems;
+    float *token_qkv = qkv + int64_t{t} * kQkv;
+    const float *token_angles = angles + int64_t{t} * 32;
+    if (head < kHeads) {
+      norm_head(token_qkv + head * kDim, query_norm);
+      rotate(token_qkv + head * kDim, token_angles);
+    } else if (args->kv_type == BN_KV_F16) {
+      store_kv<uint16_t>(args, args->tokens[t], layer, head - kHeads, token_qkv, token_angles, key_norm);
+    } else {
+      store_kv<float>(args, args->tokens[t], layer, head - kHeads, token_qkv, token_angles, key_norm);
+    }
+  }
+}
+
+void bn_attention(const bn_step_args *args, int32_t layer, int32_t window, const float *qkv, float *out, float *scratch,
+                  int32_t thread) {
+  if (args->kv_type == BN_KV_F16) {
+    attend_all<uint16_t>(args, layer, window, qkv, out, scratch, thread);
+  } else {
+    attend_all<float>(args, layer, window, qkv, out, scratch, thread);
+  }
+}

@@ -1,0 +1,38 @@
+// The embedding table: 96 rows of 72 values, F16.
+// Written from templates/cpp/embedding.cpp.hbs for target x86-avx2.
+#include "kernels.h"
+#include "rows.h"
+
+namespace {
+
+constexpr int64_t kRowBytes = 144;
+
+inline bn_f32x16 load16(const uint16_t *p) {
+  bn_f32x16 values;
+  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) values.part[i] = bn_load_f16(p + i * BN_LANES);
+  return values;
+}
+
+// Rows of 72 float16 values, side by side: emit(row, column, values) for every sixteen of them.
+template <int Rows, typename Emit>
+inline void decode_rows(const uint8_t *rows, Emit emit) {
+  constexpr int kWhole = 64;
+  for (int i = 0; i < kWhole; i += 16) {
+    BN_UNROLL for (int r = 0; r < Rows; ++r) {
+      const uint8_t *row = rows + r * kRowBytes;
+      bn_prefetch_rows<Rows>(row, i * int64_t{sizeof(uint16_t)}, kRowBytes);
+      emit(r, i, load16(reinterpret_cast<const uint16_t *>(row) + i));
+    }
+  }
+  for (int r = 0; r < Rows; ++r) {
+    uint16_t last[16] = {};
+    std::memcpy(last, rows + r * kRowBytes + kWhole * sizeof(uint16_t), 8 * sizeof(uint16_t));
+    emit(r, kWhole, load16(last));
+  }
+}
+
+} // namespace
+
+void bn_embed(float *x, const uint8_t *table, int32_t id) {
+  decode_rows<1>(table + id * kRowBytes, [x](int, int column, const bn_f32x16 &values) { bn_store16(x + column, values); });
+}
