@@ -12,6 +12,7 @@ import {
   resolveModel,
   verifyModel,
 } from '../../compiler/hub/index.ts';
+import { suiteEnvironment } from '../support/environment.ts';
 import { type Asked, type Fault, HubServer } from '../support/hub-server.ts';
 import { refusal } from '../support/refusal.ts';
 import { temporaryFolder } from '../support/temporary.ts';
@@ -19,9 +20,12 @@ import { temporaryFolder } from '../support/temporary.ts';
 const bad = suite('a bad hub');
 const server = await HubServer.start();
 const folder = temporaryFolder('bad-hub');
-process.env.HF_ENDPOINT = server.endpoint;
-process.env.BITNET_MODELS = folder;
-for (const name of ['HF_TOKEN', 'HF_HUB_OFFLINE']) delete process.env[name];
+suiteEnvironment(bad, {
+  HF_ENDPOINT: server.endpoint,
+  BITNET_MODELS: folder,
+  HF_TOKEN: undefined,
+  HF_HUB_OFFLINE: undefined,
+});
 
 const BYTES = Buffer.from(Array.from({ length: 200_000 }, (_, i) => (i * i + 7) % 253));
 const HALF = 100_000;

@@ -6,6 +6,7 @@ import { Random } from '../../bench/shapes/random.ts';
 import { compile, type Progress } from '../../compiler/index.ts';
 import { packageRoot } from '../../package-root.ts';
 import { startCompile } from '../support/compile-process.ts';
+import { withEnvironment } from '../support/environment.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { digestTree } from '../support/tree.ts';
 
@@ -47,9 +48,7 @@ for (const stage of ['pack', 'build'] as const) {
     const out = join(folder, `aborted-${stage}`);
     const stop = new AbortController();
     const abort = () => setTimeout(() => stop.abort(), stage === 'build' ? 1500 : 0);
-    const before = process.env.BITNET_CACHE;
-    process.env.BITNET_CACHE = join(folder, `aborted-${stage}-cache`);
-    try {
+    await withEnvironment({ BITNET_CACHE: join(folder, `aborted-${stage}-cache`) }, async () => {
       const onProgress = (progress: Progress) => progress.stage === stage && abort();
       const error = await compile(FIXTURE, { target: TARGET, out, signal: stop.signal, onProgress }).then(
         () => undefined,
@@ -59,10 +58,7 @@ for (const stage of ['pack', 'build'] as const) {
       assert.equal(readdirSync(out), []);
       await sleep(500);
       assert.equal(readdirSync(out), [], 'somebody still works in it');
-    } finally {
-      if (before === undefined) delete process.env.BITNET_CACHE;
-      else process.env.BITNET_CACHE = before;
-    }
+    });
   });
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { suiteEnvironment } from '../support/environment.ts';
 import { HubServer } from '../support/hub-server.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { fixture, invoke, start } from './invoke.ts';
@@ -10,9 +11,12 @@ import { fixture, invoke, start } from './invoke.ts';
 const models = suite('bitnet model');
 const server = await HubServer.start();
 const folder = temporaryFolder('model-command');
-process.env.HF_ENDPOINT = server.endpoint;
-process.env.BITNET_MODELS = folder;
-for (const name of ['HF_TOKEN', 'HF_HUB_OFFLINE']) delete process.env[name];
+suiteEnvironment(models, {
+  HF_ENDPOINT: server.endpoint,
+  BITNET_MODELS: folder,
+  HF_TOKEN: undefined,
+  HF_HUB_OFFLINE: undefined,
+});
 
 const GGUF = readFileSync(fixture('b158-i2s.gguf'));
 const NAME = 'owner/tiny-b1.58';

@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert';
 import { defaultModel } from '../../index.ts';
 import { targets } from '../../targets/index.ts';
 import { f32, safetensorsBytes } from '../safetensors-bytes.ts';
+import { withEnvironment } from '../support/environment.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { fixture, invoke, start } from './invoke.ts';
 
@@ -154,10 +155,7 @@ usage('examines the machine', async () => {
 });
 
 usage('says what installs a missing compiler, and ends with 1', async () => {
-  const { PATH, CXX } = process.env;
-  process.env.PATH = '/no/such/folder';
-  delete process.env.CXX;
-  try {
+  await withEnvironment({ PATH: '/no/such/folder', CXX: undefined }, async () => {
     const { code, stdout, stderr } = await invoke(['doctor']);
     assert.is(code, 1);
     assert.match(stdout, /^cmake +missing .*install cmake$/m);
@@ -166,10 +164,7 @@ usage('says what installs a missing compiler, and ends with 1', async () => {
     const compiled = await invoke(['compile', fixture('b158-i2s.gguf'), '--target', 'ref']);
     assert.is(compiled.code, 1);
     assert.match(compiled.stderr, /no C\+\+ compiler.*\nhint: .*install/);
-  } finally {
-    process.env.PATH = PATH;
-    if (CXX !== undefined) process.env.CXX = CXX;
-  }
+  });
 });
 
 usage('shows the stages of the compiler', async () => {

@@ -13,6 +13,7 @@ import { BitnetError } from '../../errors.ts';
 import { packageRoot } from '../../package-root.ts';
 import { type Target, targets } from '../../targets/index.ts';
 import { skip } from '../support/beds.ts';
+import { withEnvironment } from '../support/environment.ts';
 import { sketch } from '../support/model-ir.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
@@ -43,20 +44,6 @@ const NORMS = sketch({
 
 const warnings = suite('warnings');
 const folder = temporaryFolder('warnings');
-
-/** Runs `work` with CXX and CXXFLAGS set for the compilers it starts. */
-async function withEnvironment<T>(values: Readonly<Record<string, string>>, work: () => Promise<T>): Promise<T> {
-  const before = Object.fromEntries(Object.keys(values).map((name) => [name, process.env[name]]));
-  Object.assign(process.env, values);
-  try {
-    return await work();
-  } finally {
-    for (const [name, value] of Object.entries(before)) {
-      if (value === undefined) delete process.env[name];
-      else process.env[name] = value;
-    }
-  }
-}
 
 /** Builds with every warning an error. What has passed once is remembered by its key. */
 async function assertNoWarnings(

@@ -4,19 +4,12 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { fileFingerprint, sha256 } from '../../compiler/build/fingerprint.ts';
+import { suiteEnvironment } from '../support/environment.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 const folder = temporaryFolder('fingerprint');
 const fingerprint = suite('fingerprint');
-let before: string | undefined;
-fingerprint.before(() => {
-  before = process.env.BITNET_CACHE;
-  process.env.BITNET_CACHE = join(folder, 'cache');
-});
-fingerprint.after(() => {
-  if (before === undefined) delete process.env.BITNET_CACHE;
-  else process.env.BITNET_CACHE = before;
-});
+suiteEnvironment(fingerprint, { BITNET_CACHE: join(folder, 'cache') });
 
 const digest = (text: string) => createHash('sha256').update(text).digest('hex');
 

@@ -11,6 +11,7 @@ import {
   resolveModel,
   verifyModel,
 } from '../../compiler/hub/index.ts';
+import { suiteEnvironment } from '../support/environment.ts';
 import { HubServer } from '../support/hub-server.ts';
 import { refusal } from '../support/refusal.ts';
 import { temporaryFolder } from '../support/temporary.ts';
@@ -18,9 +19,12 @@ import { temporaryFolder } from '../support/temporary.ts';
 const hub = suite('hub');
 const server = await HubServer.start();
 const folder = temporaryFolder('hub');
-process.env.HF_ENDPOINT = `${server.endpoint}/`;
-process.env.BITNET_MODELS = folder;
-for (const name of ['HF_TOKEN', 'HF_HUB_OFFLINE']) delete process.env[name];
+suiteEnvironment(hub, {
+  HF_ENDPOINT: `${server.endpoint}/`,
+  BITNET_MODELS: folder,
+  HF_TOKEN: undefined,
+  HF_HUB_OFFLINE: undefined,
+});
 
 const GGUF = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * i) % 251));
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');

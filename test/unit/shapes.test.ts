@@ -14,6 +14,7 @@ import {
 import { importModel } from '../../compiler/import/index.ts';
 import { planModel } from '../../compiler/passes/index.ts';
 import { BitnetError } from '../../errors.ts';
+import { withEnvironment } from '../support/environment.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'bitnet-shapes-'));
 const path = join(folder, 'model.gguf');
@@ -131,9 +132,7 @@ shapes('refuses shapes, vocabularies and encodings that cannot be', async () => 
 });
 
 shapes('keeps models in the cache, complete', async () => {
-  const before = process.env.BITNET_CACHE;
-  process.env.BITNET_CACHE = join(folder, 'cache');
-  try {
+  await withEnvironment({ BITNET_CACHE: join(folder, 'cache') }, async () => {
     const model = await shapeModel('tiny');
     assert.ok(model.startsWith(join(folder, 'cache')));
     const { mtimeMs } = statSync(model);
@@ -142,10 +141,7 @@ shapes('keeps models in the cache, complete', async () => {
     assert.is(readdirSync(join(folder, 'cache', 'shapes')).length, 1);
     assert.is((await importModel(model)).hyper.layers, 2);
     assert.ok(existsSync(model));
-  } finally {
-    if (before === undefined) delete process.env.BITNET_CACHE;
-    else process.env.BITNET_CACHE = before;
-  }
+  });
 });
 
 shapes.run();
