@@ -6,7 +6,15 @@ export { type Compiler, findCompiler } from './build/toolchain.ts';
 export type { TensorCheck } from './convert/check-data.ts';
 export { convert } from './convert/convert.ts';
 export type { Finding } from './convert/findings.ts';
-export type { ConvertOptions, ConvertProgress, ConvertReport, TensorReport } from './convert/options.ts';
+export type {
+  ConvertOptions,
+  ConvertProgress,
+  ConvertReport,
+  EmbedType,
+  Format,
+  TensorReport,
+  WeightType,
+} from './convert/options.ts';
 export { type RepairOptions, type RepairReport, repair } from './convert/repair.ts';
 export { type VerifyOptions, type VerifyReport, verifyFile } from './convert/verify.ts';
 export {
@@ -26,7 +34,8 @@ export {
 } from './hub/index.ts';
 export { type Gguf, readGguf } from './import/gguf/reader.ts';
 export { readFolder } from './import/huggingface/shards.ts';
-export { formOf, importModel, type ModelForm } from './import/index.ts';
+export { formOf, type ImportOptions, importModel, type ModelForm } from './import/index.ts';
+export type { I2sLayout } from './import/options.ts';
 export { readSafetensors, type Safetensors } from './import/safetensors/reader.ts';
 export type { Encoding, Hyper, ModelIR, TensorIR } from './ir/model.ts';
 export type { Plan, Step } from './ir/plan.ts';

@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander';
 import type { ConvertReport, EmbedType, Format, TensorReport, WeightType } from '../../compiler/convert/options.ts';
 import { EMBED_TYPES, FORMATS, WEIGHT_TYPES } from '../../compiler/convert/options.ts';
+import { I2S_LAYOUTS, type I2sLayout } from '../../compiler/import/options.ts';
 import { bytes, printable, table } from '../format.ts';
 import { type Io, say, write, writeJson } from '../io.ts';
 import { Progress } from '../progress.ts';
@@ -10,7 +11,7 @@ interface ConvertFlags {
   readonly type?: WeightType;
   readonly embedType?: EmbedType;
   readonly config?: string;
-  readonly i2sLayout?: '128' | '64';
+  readonly i2sLayout?: I2sLayout;
   readonly force?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -48,7 +49,7 @@ export function convertCommand(program: Command, io: Io): void {
       ),
     )
     .option('--config <file>', 'kernel .ini by which TL1 or TL2 weights are laid out, in <in> or <out>')
-    .addOption(new Option('--i2s-layout <weights>', 'block of I2_S weights in <in>').choices(['128', '64']))
+    .addOption(new Option('--i2s-layout <order>', 'order of I2_S weights in <in>').choices(Object.keys(I2S_LAYOUTS)))
     .option('--force', 'quantise weights that are not near ternary, too')
     .option('--json', 'print the result as JSON')
     .option('--quiet', 'no progress')

@@ -1,11 +1,12 @@
 import { type Command, Option } from 'commander';
+import { I2S_LAYOUTS, type I2sLayout } from '../../compiler/import/options.ts';
 import { printable } from '../format.ts';
 import { type Io, say, write, writeJson } from '../io.ts';
 import { Progress } from '../progress.ts';
 
 interface RepairFlags {
   readonly config?: string;
-  readonly i2sLayout?: '128' | '64';
+  readonly i2sLayout?: I2sLayout;
   readonly force?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -26,7 +27,7 @@ export function repairCommand(program: Command, io: Io): void {
     .argument('<in>', 'GGUF file')
     .argument('<out>', 'the new file; replaced when it is complete and checked')
     .option('--config <file>', 'kernel .ini by which its TL1 or TL2 weights are laid out')
-    .addOption(new Option('--i2s-layout <weights>', 'block of its I2_S weights').choices(['128', '64']))
+    .addOption(new Option('--i2s-layout <order>', 'order of its I2_S weights').choices(Object.keys(I2S_LAYOUTS)))
     .option('--force', 'take weights that are not near ternary for masters of ternary ones, too')
     .option('--json', 'print the result as JSON')
     .option('--quiet', 'no progress')
@@ -34,8 +35,9 @@ export function repairCommand(program: Command, io: Io): void {
     .action(async (input: string, output: string, { config, json, quiet, ...options }: RepairFlags) => {
       const { repair } = await import('../../compiler/index.ts');
       const { readKernelConfig } = await import('../../compiler/kernels/config.ts');
+      const { resolveModel } = await import('../../compiler/hub/resolve.ts');
       const progress = new Progress(io, json || quiet);
-      const report = await repair(input, output, {
+      const report = await repair(await resolveModel(input), output, {
         ...options,
         config: config === undefined ? undefined : await readKernelConfig(config),
         onProgress: ({ message, fraction }) => progress.update(message, fraction),

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { I2S_LAYOUTS, type I2sLayout } from '../../compiler/import/options.ts';
 import type { Finding, TensorCheck, VerifyReport } from '../../compiler/index.ts';
 import { BitnetError } from '../../errors.ts';
 import { percent, printable, table } from '../format.ts';
@@ -8,7 +9,7 @@ import { Progress } from '../progress.ts';
 interface VerifyFlags {
   readonly sha256?: string;
   readonly config?: string;
-  readonly i2sLayout?: '128' | '64';
+  readonly i2sLayout?: I2sLayout;
   readonly force?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -36,7 +37,7 @@ export function verifyCommand(program: Command, io: Io): void {
     .argument('<model>', 'GGUF file, SafeTensors file, Hugging Face folder or artifact folder')
     .addOption(new Option('--sha256 <hex>', 'sha256 that the file must have').argParser(parseSha256))
     .option('--config <file>', 'kernel .ini by which its TL1 or TL2 weights are laid out')
-    .addOption(new Option('--i2s-layout <weights>', 'block of its I2_S weights').choices(['128', '64']))
+    .addOption(new Option('--i2s-layout <order>', 'order of its I2_S weights').choices(Object.keys(I2S_LAYOUTS)))
     .option('--force', 'take weights that are not near ternary for masters of ternary ones, too')
     .option('--json', 'print the result as JSON')
     .option('--quiet', 'no progress')
@@ -85,7 +86,7 @@ function ternaryPart({ scale, zeros }: TensorCheck): string {
 
 function line({ problem, file, offset, hint }: Finding): string {
   const place = offset === undefined ? '' : ` (byte ${offset})`;
-  return printable(
-    `${file === undefined ? '' : `${file}${place}: `}${problem}${hint === undefined ? '' : ` - ${hint}`}`,
-  );
+  // Errors of readers name the file themselves.
+  const named = file === undefined || problem.startsWith(`${file}: `);
+  return printable(`${named ? '' : `${file}${place}: `}${problem}${hint === undefined ? '' : ` - ${hint}`}`);
 }

@@ -1,7 +1,7 @@
 import type { TokenizerData } from '../../artifact/tokenizer.ts';
 import { Keys } from '../import/gguf/keys.ts';
 import { modelOf } from '../import/gguf/model.ts';
-import { type Gguf, type GgufFault, type GgufTensor, readGguf } from '../import/gguf/reader.ts';
+import { type Gguf, type GgufFault, readGguf } from '../import/gguf/reader.ts';
 import { importTokenizer } from '../import/gguf/tokenizer.ts';
 import type { ImportOptions } from '../import/options.ts';
 import type { ModelIR } from '../ir/model.ts';
@@ -23,25 +23,13 @@ export async function checkGguf(
   const faults: GgufFault[] = [];
   const gguf = await findings.of(() => readGguf(path, faults), { file: path });
   if (gguf === undefined) return undefined;
-  for (const fault of [...faults, ...overlaps(gguf)]) findings.add({ ...fault, file: path });
+  for (const fault of faults) findings.add({ ...fault, file: path });
   const ir = await findings.of(() => modelOf(gguf, options), { file: path });
   const tokenizer = ir?.tokenizer ?? (await tokenizerOf(gguf, findings));
   if (tokenizer !== undefined) checkMerges(tokenizer, path, findings);
   if (ir === undefined) return undefined;
   return { ir, misplaced: new Set(faults.flatMap(({ tensor }) => tensor ?? [])) };
 }
-
-/** Tensors whose data begin before those of another one end. */
-export function overlaps({ tensors }: Gguf): GgufFault[] {
-  const inOrder = tensors.filter(hasSize).sort((a, b) => a.offset - b.offset);
-  return inOrder.slice(1).flatMap(({ name, offset }, index) => {
-    const before = inOrder[index];
-    if (before.offset + before.bytes <= offset) return [];
-    return [{ tensor: name, offset, problem: `the data of tensor ${name} begin inside those of ${before.name}` }];
-  });
-}
-
-const hasSize = (tensor: GgufTensor): tensor is GgufTensor & { bytes: number } => tensor.bytes !== undefined;
 
 /** The tokenizer of a file that is no model for another reason; what is wrong with it is to be known too. */
 async function tokenizerOf(gguf: Gguf, findings: Findings): Promise<TokenizerData | undefined> {

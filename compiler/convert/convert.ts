@@ -14,7 +14,7 @@ import type { ConvertOptions, ConvertReport } from './options.ts';
 import { OUTPUTS } from './output.ts';
 import { readBack } from './read-back.ts';
 import { bytesOf, planConversion, type Recipe, ternaryMatrices, weightEncoding } from './recipe.ts';
-import { staged } from './staged.ts';
+import { requirePlace, staged } from './staged.ts';
 import { beginStage, type Tick } from './stages.ts';
 
 /**
@@ -38,6 +38,7 @@ export async function convert(input: string, output: string, options: ConvertOpt
     const contents = new Contents(source);
     const scales = await surveyScales(ir, contents, options);
     const recipe = planConversion(ir, options, scales, out.ropeFactors);
+    if (keepsTiles(recipe, options)) await requirePlace(tilesFile(path));
 
     return await staged(path, async (stage) => {
       await out.write(stage, sources(recipe, contents, options));
@@ -82,10 +83,16 @@ async function* ticking(chunks: AsyncIterable<Uint8Array>, tick: Tick): AsyncGen
   }
 }
 
+/** Whether tiles were chosen, which reading the result needs. */
+const keepsTiles = ({ config }: Recipe, options: ConvertOptions): boolean =>
+  config !== undefined && options.config === undefined;
+
+const tilesFile = (path: string): string => `${path}.ini`;
+
 /** The .ini that reading the result needs: the one given, or one beside it with the tiles that were chosen. */
-async function keepTiles(path: string, { config }: Recipe, options: ConvertOptions): Promise<string | undefined> {
-  if (config === undefined || options.config !== undefined) return config?.file;
-  const file = `${path}.ini`;
-  await staged(file, (stage) => writeFile(stage, formatKernelConfig(config.sections)));
+async function keepTiles(path: string, recipe: Recipe, options: ConvertOptions): Promise<string | undefined> {
+  if (!keepsTiles(recipe, options)) return recipe.config?.file;
+  const file = tilesFile(path);
+  await staged(file, (stage) => writeFile(stage, formatKernelConfig(recipe.config!.sections)));
   return file;
 }

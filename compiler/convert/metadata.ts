@@ -120,7 +120,8 @@ function tokenizerKeys({ tokenizer }: ModelIR): [string, MetadataValue][] {
   ];
   if (tokenizer.types.length > 0) keys.push(['token_type', list('int32', tokenizer.types)]);
   if (tokenizer.model === 'llama') keys.push(['scores', list('float32', tokenizer.scores)]);
-  else keys.push(['merges', list('string', tokenizer.merges)]);
+  // Beside scores other engines pass over them, and nothing of tokenizer.json is lost.
+  if (tokenizer.merges.length > 0) keys.push(['merges', list('string', tokenizer.merges)]);
   for (const name of ['bos', 'eos', 'eot', 'unknown', 'padding'] as const) {
     const id = tokenizer[name];
     if (id !== null) keys.push([`${name}_token_id`, uint32(id)]);

@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises';
+import { sep } from 'node:path';
 import { BitnetError } from '../../errors.ts';
 import { type TensorSource, writeGguf } from '../export/gguf.ts';
 import { huggingFaceFiles, writeHuggingFace } from '../export/huggingface.ts';
@@ -7,6 +7,7 @@ import type { ModelIR } from '../ir/model.ts';
 import { ggufSurroundings } from './metadata.ts';
 import type { Format } from './options.ts';
 import { ternaryMatrices, type WeightEncoding } from './recipe.ts';
+import { requirePlace } from './staged.ts';
 
 /** What a model is written to, for one model and one type of weights. */
 export interface Output {
@@ -16,31 +17,30 @@ export interface Output {
   write(path: string, tensors: readonly TensorSource[]): Promise<void>;
 }
 
-/** How to write each format. `open` refuses what could not be described there, and a `path` that holds something else. */
+/** How to write each format. What could not be described there is refused, and a `path` that holds something else. */
 export const OUTPUTS: Readonly<
   Record<Format, (path: string, ir: ModelIR, weights: WeightEncoding) => Promise<Output>>
 > = {
   async gguf(path, ir, weights) {
-    if ((await kindOf(path)) === 'folder') {
-      throw new BitnetError(`${path} is a folder, but a GGUF model is one file`, { hint: 'add the name of the file' });
-    }
+    await requirePlace(path);
     const { metadata, ropeFactors } = await ggufSurroundings(ir, weights);
     return { ropeFactors, write: (stage, tensors) => writeGguf(stage, metadata, tensors) };
   },
 
   async safetensors(path, ir, weights) {
+    if (path.endsWith('.safetensors')) {
+      throw new BitnetError(
+        `a SafeTensors model is a folder, with config.json and others: ${path} is the name of a file`,
+        {
+          hint: 'give the name of a folder',
+        },
+      );
+    }
     const files = [...huggingFaceFiles(ir, 'packed').keys(), WEIGHTS];
-    if ((await kindOf(path)) === 'file' || path.endsWith('.safetensors')) {
-      throw new BitnetError(`a SafeTensors model is a folder, with config.json and tokenizer: ${path} is none`, {
-        hint: 'give the name of a folder',
-      });
-    }
-    const other = (await readdir(path).catch(() => [])).find((name) => !files.includes(name));
-    if (other !== undefined) {
-      throw new BitnetError(`${path} holds ${other}, which would be lost with the folder`, {
-        hint: 'give the name of a new folder',
-      });
-    }
+    await requirePlace(
+      path,
+      files.map((file) => file.split(sep)[0]),
+    );
     // Ternary weights that become real numbers are used as they are: only masters are quantised again.
     const taken = new Set(ternaryMatrices(ir, weights));
     const tensors = ir.tensors.map((tensor) => (taken.has(tensor) ? { ...tensor, quantise: undefined } : tensor));
@@ -48,9 +48,3 @@ export const OUTPUTS: Readonly<
     return { ropeFactors: undefined, write: (stage, sources) => writeHuggingFace(stage, described, sources) };
   },
 };
-
-async function kindOf(path: string): Promise<'file' | 'folder' | 'nothing'> {
-  const found = await stat(path).catch(() => undefined);
-  if (found === undefined) return 'nothing';
-  return found.isDirectory() ? 'folder' : 'file';
-}

@@ -214,7 +214,7 @@ function notesOn(ir: ModelIR, tensors: readonly Converted[], scaleTensors: Reado
   if (tensors.some((tensor) => tensor.kind === 'floats' && isMatrix(tensor.from))) {
     notes.push('the masters of the ternary weights stay real numbers');
   } else if (tensors.some((tensor) => tensor.kind === 'ternary' && !isTernary(tensor.from.encoding))) {
-    notes.push('real numbers were quantised to ternary weights by absmean');
+    notes.push('real numbers became ternary weights: as they are where they have three values, else by absmean');
   }
   return notes;
 }

@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { BitnetError } from '../../errors.ts';
 import { type TensorSource, writeGguf } from '../export/gguf.ts';
 import { modelOf } from '../import/gguf/model.ts';
-import { type Gguf, type GgufFault, isGguf, type MetadataValue, readGguf } from '../import/gguf/reader.ts';
+import { type Gguf, type GgufFault, isGguf, type MetadataValue, overlaps, readGguf } from '../import/gguf/reader.ts';
 import { ROPE_FACTORS } from '../import/gguf/rope.ts';
 import type { ImportOptions } from '../import/options.ts';
 import { ModelSource } from '../import/source.ts';
@@ -10,10 +10,9 @@ import type { ModelIR, TensorIR } from '../ir/model.ts';
 import { verifyModel } from '../ir/verify.ts';
 import { architectureOf } from '../models/index.ts';
 import { systemErrors } from '../system-errors.ts';
-import { overlaps } from './check-gguf.ts';
 import { locateData } from './locate-data.ts';
 import { missingKeys } from './missing-keys.ts';
-import { staged } from './staged.ts';
+import { requirePlace, staged } from './staged.ts';
 import { type VerifyProgress, verifyFile } from './verify.ts';
 
 export interface RepairOptions extends ImportOptions {
@@ -48,6 +47,7 @@ export async function repair(input: string, output: string, options: RepairOptio
     if (repairs.length === 0) return { output: undefined, repairs };
 
     const path = resolve(output);
+    await requirePlace(path);
     await using source = await ModelSource.open(ir);
     await staged(path, async (stage) => {
       await writeGguf(stage, mended.metadata, sources(mended, ir, source, options.signal));
@@ -64,10 +64,10 @@ async function withPlaces(input: string, repairs: string[]): Promise<Gguf> {
   if (gguf.byteOrder === 'big') {
     throw new BitnetError(`${input} is big-endian, and is not repaired`, { hint: 'bitnet convert writes it anew' });
   }
-  const located = faults.length === 0 ? gguf : locateData(gguf);
-  const [overlap] = overlaps(located);
-  if (overlap !== undefined) throw new BitnetError(`${input}: ${overlap.problem} (at byte ${overlap.offset})`);
   if (faults.length === 0) return gguf;
+  const [overlap] = overlaps(gguf.tensors);
+  if (overlap !== undefined) throw new BitnetError(`${input}: ${overlap.problem} (at byte ${overlap.offset})`);
+  const located = locateData(gguf);
   const declared = faults.find(({ tensor }) => tensor === undefined);
   if (declared !== undefined) repairs.push(`${declared.problem}: it is ${ALIGNMENT} now`);
   if (located.dataStart !== gguf.dataStart) {

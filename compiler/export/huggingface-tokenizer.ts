@@ -13,6 +13,11 @@ import { sentencePieceModel } from './sentencepiece.ts';
  */
 export function tokenizerFiles(data: TokenizerData): [name: string, contents: string | Uint8Array][] {
   const types = typesOf(data);
+  if (data.model === 'gpt2' && data.merges.length === 0) {
+    throw new BitnetError('the tokenizer is byte-level BPE without merges, which tokenizer.json cannot describe', {
+      hint: 'such a model cannot be run: convert it again from its source, with its tokenizer',
+    });
+  }
   return [
     data.merges.length > 0
       ? [TOKENIZER_JSON, toJson(tokenizerJson(data, types))]
@@ -22,7 +27,7 @@ export function tokenizerFiles(data: TokenizerData): [name: string, contents: st
 }
 
 /** The type of each token. A vocabulary without types has the special tokens, and SentencePiece's bytes, by name. */
-function typesOf(data: TokenizerData): readonly number[] {
+export function typesOf(data: TokenizerData): readonly number[] {
   if (data.types.length > 0) return data.types;
   const types: number[] = data.tokens.map((token) =>
     data.model === 'llama' && /^<0x[0-9A-F]{2}>$/.test(token) ? BYTE : NORMAL,
@@ -69,10 +74,8 @@ function tokenizerJson(data: TokenizerData, types: readonly number[]): object {
       byte_fallback: data.model === 'llama',
       ignore_merges: data.model === 'gpt2' && takesWholeWords(data.pre),
       vocab: Object.fromEntries(vocab),
-      merges: data.merges.map((merge) => {
-        const gap = merge.indexOf(' ', 1);
-        return [merge.slice(0, gap), merge.slice(gap + 1)];
-      }),
+      // As texts, which older readers know, too.
+      merges: data.merges,
     },
   };
 }

@@ -1,10 +1,11 @@
 import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { BitnetError } from '../../errors.ts';
 import { FLOAT, isTernary } from '../import/encodings/index.ts';
 import { llama3Factors } from '../import/gguf/rope.ts';
 import { activationName, classOf } from '../import/huggingface/config.ts';
 import { huggingFaceName, normShift } from '../import/huggingface/names.ts';
+import { POOLING, poolingSettings } from '../import/huggingface/pooling.ts';
 import { CONFIG, NAME, WEIGHTS } from '../import/huggingface/shards.ts';
 import { GENERATION_CONFIG } from '../import/huggingface/special-tokens.ts';
 import type { Dtype } from '../import/safetensors/dtypes.ts';
@@ -33,7 +34,8 @@ const DTYPES: Readonly<Partial<Record<Encoding, Dtype>>> = { f32: 'F32', f16: 'F
 const LLAMA3 = [8, 32].map((factor) => ({ factor, low: 1, high: 4, context: 8192 }));
 
 /**
- * All files of a Hugging Face folder but the tensors, by name: config.json, generation_config.json, the tokenizer.
+ * All files of a Hugging Face folder but the tensors, by name: config.json, generation_config.json, the tokenizer, and how
+ * an embedding model pools.
  * What our importer reads back as the same model, and transformers too where it has the architecture.
  * Throws BitnetError for a model that these files cannot describe.
  */
@@ -46,6 +48,7 @@ export function huggingFaceFiles(ir: ModelIR, weights: HuggingFaceWeights): Read
     [CONFIG, toJson({ ...modelConfig(ir), ...specials, quantization_config: QUANTIZATION[weights] })],
     [GENERATION_CONFIG, toJson(generation)],
     ...tokenizerFiles(ir.tokenizer),
+    ...(ir.pooling ? [[POOLING, toJson(poolingSettings(ir.pooling))] as const] : []),
   ]);
 }
 
@@ -59,9 +62,14 @@ export async function writeHuggingFace(folder: string, ir: ModelIR, tensors: rea
   const files = huggingFaceFiles(ir, weightsOf(ir, tensors));
   const sources = tensors.map((tensor) => sourceOf(tensor, ir.architecture));
   await systemErrors(async () => {
-    await mkdir(folder, { recursive: true });
+    await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
     await writeSafetensors(join(folder, WEIGHTS), sources, { format: 'pt', [NAME]: ir.name });
-    for (const [name, contents] of files) await writeFile(join(folder, name), contents);
+    for (const [name, contents] of files) {
+      await mkdir(dirname(join(folder, name)), { recursive: true });
+      await writeFile(join(folder, name), contents);
+    }
   });
 }
 

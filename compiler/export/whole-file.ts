@@ -1,6 +1,13 @@
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { BitnetError } from '../../errors.ts';
 
+const HINTS: Readonly<Record<string, string>> = {
+  ENOSPC: 'make room, or write to another disk',
+  EACCES: 'choose a folder that you may write to',
+  EROFS: 'choose a folder that you may write to',
+  ENOENT: 'make the folder first',
+};
+
 /**
  * Writes a file that appears under its name when `write` has written all of it, or not at all.
  * Throws a BitnetError where the system refuses, and what `write` throws.
@@ -19,10 +26,8 @@ export async function writeWhole(path: string, write: (handle: FileHandle) => Pr
   } catch (error) {
     await rm(temporary, { force: true });
     if (error instanceof Error && 'syscall' in error) {
-      const hint =
-        (error as NodeJS.ErrnoException).code === 'ENOSPC' ? 'make room, or write to another disk' : undefined;
       throw new BitnetError(`cannot write ${path}: ${error.message}; nothing of it was left behind`, {
-        hint,
+        hint: HINTS[(error as NodeJS.ErrnoException).code ?? ''],
         cause: error,
       });
     }

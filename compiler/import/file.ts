@@ -1,9 +1,15 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { BitnetError } from '../../errors.ts';
 
-/** Opens a file to read, hands it to `use` and closes it. What the system refuses is a BitnetError. */
+/**
+ * Opens a file to read, hands it to `use` and closes it. What the system refuses is a BitnetError, and so is what is no
+ * regular file: to open a pipe that nobody writes to would take for ever.
+ */
 export async function withFile<T>(path: string, use: (handle: FileHandle) => Promise<T>): Promise<T> {
   try {
+    if (!(await stat(path)).isFile()) {
+      throw new BitnetError(`${path} is not a file`, { hint: 'Folders, pipes and devices cannot be read as one.' });
+    }
     const handle = await open(path, 'r');
     try {
       return await use(handle);

@@ -5,7 +5,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { SHAPES, synthesize } from '../../bench/shapes/index.ts';
 import { readGguf } from '../../compiler/import/gguf/reader.ts';
-import { type ConvertOptions, convert } from '../../compiler/index.ts';
+import { type ConvertOptions, convert, repair, verifyFile } from '../../compiler/index.ts';
 import { fixture, start } from '../cli/invoke.ts';
 import { refusal } from '../support/refusal.ts';
 import { temporaryFolder } from '../support/temporary.ts';
@@ -64,6 +64,71 @@ bad('a code that is not ternary is refused with its tensor', async () => {
 bad('what is no model is refused', async () => {
   await refused(fixture('b158-i2s.json'));
   await refused(join(folder, 'missing.gguf'));
+});
+
+bad('a pipe is refused, not waited for', async () => {
+  const pipe = join(folder, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  assert.match((await refused(pipe)).message, /pipe is not a file/);
+  assert.match((await refusal(() => repair(pipe, join(folder, 'mended.gguf')))).message, /pipe is not a file/);
+  assert.match((await verifyFile(pipe)).findings[0].problem, /pipe is not a file/);
+  await refused('/dev/null');
+});
+
+bad('tensors that share bytes are refused', async () => {
+  const file = Buffer.from(whole);
+  const info = file.indexOf('blk.1.ffn_down.weight') + 'blk.1.ffn_down.weight'.length + 4 + 2 * 8 + 4;
+  file.writeBigUInt64LE(file.readBigUInt64LE(info) - 32n, info);
+  const path = join(folder, 'overlapping.gguf');
+  writeFileSync(path, file);
+  assert.match((await refused(path)).message, /blk\.1\.ffn_down\.weight begin inside those of blk\.1\.ffn_up\.weight/);
+  await refusal(() => repair(path, join(folder, 'mended.gguf')));
+});
+
+bad('a folder in the way is left as it is', async () => {
+  const place = join(folder, 'in-the-way');
+  const output = join(place, 'model.gguf');
+  const tiles = `${output}.ini`;
+  mkdirSync(tiles, { recursive: true });
+  writeFileSync(join(tiles, 'thesis.txt'), 'years of work');
+  const message = /is a folder, but the result is one file/;
+  assert.match((await refusal(() => convert(B158, output, { to: 'gguf', type: 'tl1' }))).message, message);
+  const broken = join(folder, 'broken.gguf');
+  const key = whole.indexOf('bitnet-b1.58.embedding_length');
+  // A key of another name is one that is missing.
+  const file = Buffer.from(whole);
+  file.write('x', key);
+  writeFileSync(broken, file);
+  assert.match((await refusal(() => repair(broken, tiles))).message, message);
+  assert.equal(readdirSync(place), ['model.gguf.ini']);
+  assert.equal(readdirSync(tiles), ['thesis.txt']);
+});
+
+bad('what comes into a folder while its successor is made is not lost', async () => {
+  const place = join(folder, 'replaced');
+  await convert(B158, place, { to: 'safetensors' });
+  const late = () => writeFileSync(join(place, 'thesis.txt'), 'years of work');
+  const error = await refusal(() => convert(B158, place, { to: 'safetensors', onProgress: late }));
+  assert.match(error.message, /holds thesis\.txt, which would be lost/);
+  assert.ok(existsSync(join(place, 'thesis.txt')));
+  assert.not(readdirSync(folder).some((name) => name.includes('.partial') || name.includes('.old')));
+});
+
+bad('a place that cannot be written to is named as it was given', async () => {
+  for (const to of ['gguf', 'safetensors'] as const) {
+    const output = join(folder, 'no', 'such', 'model');
+    const { message, hint } = await refusal(() => convert(B158, output, { to }));
+    assert.match(message, `cannot write ${output}: there is no folder ${join(folder, 'no', 'such')}`);
+    assert.match(hint!, /make the folder/);
+  }
+});
+
+bad('a byte-level tokenizer without merges is none that SafeTensors folders have', async () => {
+  const file = Buffer.from(whole);
+  file.write('x', file.indexOf('tokenizer.ggml.merges'));
+  const path = join(folder, 'no-merges.gguf');
+  writeFileSync(path, file);
+  assert.match((await refused(path, { to: 'safetensors' })).message, /byte-level BPE without merges/);
 });
 
 /** Runs `use` with the path of a disk of that many KiB. */

@@ -39,6 +39,7 @@ test('a file that is missing is named, and what lies there instead', async () =>
     /Give the file itself: .*other\.safetensors/,
   );
   assert.match((await refusal(() => importModel(join(root, 'nowhere')))).message, 'cannot read');
+  await refuses({ 'model-i2_s.gguf': Buffer.from('x') }, /config\.json is missing/, /Give the GGUF file itself/);
 });
 
 const CONFIGS: Record<string, [change: object, message: RegExp, hint?: RegExp]> = {

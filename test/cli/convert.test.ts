@@ -39,6 +39,19 @@ conversion('convert says what each tensor became, and what reading needs', async
   assert.ok(report.tensors.every((tensor: { equal: boolean }) => tensor.equal));
 });
 
+conversion('every order of I2_S can be asked for', async () => {
+  for (const order of ['128', '64', '4rows']) {
+    const out = join(folder, `order-${order}.gguf`);
+    const there = await invoke(['convert', B158, out, '--to', 'gguf', '--i2s-layout', order, '--quiet']);
+    assert.is(there.code, 0, there.stderr);
+    const same = readFileSync(out).equals(readFileSync(B158));
+    assert.is(same, order === '128', 'what is written has the published order');
+    assert.is((await invoke(['verify', B158, '--i2s-layout', order, '--quiet'])).code, 0);
+    const { code, stderr } = await invoke(['repair', B158, out, '--i2s-layout', order, '--quiet']);
+    assert.is(code, 0, stderr);
+  }
+});
+
 const WRONG: [string, string[], RegExp][] = [
   ['no format', ['convert', B158, 'x'], /required option '--to/],
   ['an unknown format', ['convert', B158, 'x', '--to', 'onnx'], /gguf, safetensors/],

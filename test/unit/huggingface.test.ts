@@ -251,6 +251,31 @@ test('masters are quantised by their mean where the configuration or --force say
   );
 });
 
+test('real numbers beside packed weights are no masters, nor are those that the configuration excepts', async () => {
+  const values = Float32Array.from({ length: 32 * 16 }, (_, n) => ternary(n) + 0.3 * ((n % 5) - 2));
+  const tensors = hfTensors('LlamaForCausalLM', 'divides');
+  tensors['model.layers.0.self_attn.q_proj.weight'] = f32([32, 16], values);
+  delete tensors['model.layers.0.self_attn.q_proj.weight_scale'];
+  const config = (style: HfWeights, change: object) => {
+    const { quantization_config: own, ...rest } = hfConfig('LlamaForCausalLM', style);
+    return { ...rest, quantization_config: { ...(own as object), ...change } };
+  };
+  const mixed = { ...hfFiles('LlamaForCausalLM'), 'config.json': config('divides', {}) };
+  const folder = write({ ...mixed, 'model.safetensors': safetensorsBytes(tensors) });
+  await using source = await ModelSource.open(await importModel(folder));
+  assert.match((await refusal(() => source.ternary('blk.0.attn_q.weight'))).message, 'different magnitudes');
+
+  const masters = (modules_to_not_convert: unknown) => ({
+    ...hfFiles('LlamaForCausalLM', 'masters'),
+    'config.json': config('masters', { modules_to_not_convert }),
+  });
+  for (const names of [null, ['lm_head'], ['lm_head', 'k_pro']]) await importModel(write(masters(names)));
+  for (const name of ['k_proj', 'model.layers.1', 'model.layers.0.mlp.up_proj']) {
+    const error = await refusal(() => importModel(write(masters(['lm_head', name]))));
+    assert.match(error.message, /stays real numbers: modules_to_not_convert names it/, name);
+  }
+});
+
 test('float weights with a weight_scale beside them are scaled by it', async () => {
   const tensors = hfTensors('BitNetForCausalLM', 'masters');
   tensors['model.layers.1.mlp.up_proj.weight_scale'] = f32([], [3]);

@@ -416,6 +416,18 @@ test("SentencePiece's tokenizer.model, with tokens of Hugging Face's files after
   );
 });
 
+test('a tokenizer.json that puts a space before some texts only gives way to the tokenizer.model beside it', async () => {
+  const { json } = sentencePieceJson(false);
+  for (const prepend_scheme of ['first', 'always']) {
+    const metaspace = { type: 'Metaspace', replacement: '▁', prepend_scheme, split: false };
+    const files = { 'tokenizer.json': { ...json, normalizer: null, pre_tokenizer: metaspace } };
+    const error = await refusal(() => imported(files));
+    assert.match(error.hint!, /tokenizer\.model of the same model beside it/);
+    const model = { 'tokenizer.model': sentencePieceFile(PIECES, true) };
+    assert.equal(await imported({ ...files, ...model }), await imported(model));
+  }
+});
+
 test("SentencePiece's tokenizer, written and read again", async () => {
   const data = await imported({ 'tokenizer.model': sentencePieceFile(PIECES, false) });
   assert.is(data.addSpacePrefix, false);

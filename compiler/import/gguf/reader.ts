@@ -76,9 +76,8 @@ const MIN_TENSOR_BYTES = 8 + 1 + 4 + 8 + 4 + 8;
  */
 export async function readGguf(path: string, faults?: GgufFault[]): Promise<Gguf> {
   return withFile(path, async (handle) => {
-    const stat = await handle.stat();
-    if (!stat.isFile()) throw new BitnetError(`${path} is not a file`);
-    return readHeader(new Cursor(handle, path, stat.size), faults);
+    const { size } = await handle.stat();
+    return readHeader(new Cursor(handle, path, size), faults);
   });
 }
 
@@ -224,7 +223,7 @@ function placeTensors(
 ): GgufTensor[] {
   const { alignment } = evidence;
   const spaces = spacesOf(infos, cursor.fileBytes - dataStart);
-  return infos.map(({ name, shape, type: number, offset: relative }, index) => {
+  const tensors = infos.map(({ name, shape, type: number, offset: relative }, index) => {
     cursor.reading = `the description of tensor ${name}`;
     const offset = dataStart + relative;
     const wrong = (problem: string) => report(problem, offset, name);
@@ -241,7 +240,21 @@ function placeTensors(
     }
     return { name, shape, type: number, typeName: resolved.type.name, offset, bytes };
   });
+  for (const { problem, offset, tensor } of overlaps(tensors)) report(problem, offset, tensor);
+  return tensors;
 }
+
+/** Tensors whose data begin before those of another one end. */
+export function overlaps(tensors: readonly GgufTensor[]): GgufFault[] {
+  const inOrder = tensors.filter(hasSize).sort((a, b) => a.offset - b.offset);
+  return inOrder.slice(1).flatMap(({ name, offset }, index) => {
+    const before = inOrder[index]!;
+    if (before.offset + before.bytes <= offset) return [];
+    return [{ tensor: name, offset, problem: `the data of tensor ${name} begin inside those of ${before.name}` }];
+  });
+}
+
+const hasSize = (tensor: GgufTensor): tensor is GgufTensor & { bytes: number } => tensor.bytes !== undefined;
 
 /** A tensor's bytes; undefined if its shape does not fit its type and `wrong` does not throw. */
 function bytesOf(type: TensorType, shape: readonly number[], wrong: (problem: string) => void): number | undefined {

@@ -18,7 +18,7 @@ const BYTE = 6;
  * The tokens may be fewer than `vocab`, the rows of the embedding table, but not more.
  * What the file leaves out is as llama.cpp has it: a `llama` (SentencePiece) model starts with BOS 1, ends with EOS 2,
  * has the unknown token 0, and puts a space before the text; a `gpt2` model has neither, but starts with BOS where
- * its pre-tokenizer is that of Llama 3 or Falcon 3.
+ * its pre-tokenizer is that of Llama 3 or Falcon 3. Merges beside scores are Hugging Face's, which rank the same tokens.
  */
 export function importTokenizer(keys: Keys, vocab: number): TokenizerData {
   const model = keys.text(`${KEY}.model`);
@@ -48,7 +48,7 @@ export function importTokenizer(keys: Keys, vocab: number): TokenizerData {
     tokens,
     types: importTypes(keys, tokens.length),
     scores: sentencePiece ? importScores(keys, tokens.length) : [],
-    merges: sentencePiece ? [] : importMerges(keys),
+    merges: importMerges(keys),
     bos,
     eos: id('eos', sentencePiece ? 2 : null),
     eot: id('eot', endOfTurn(tokens)),

@@ -24,9 +24,8 @@ export async function readJson(file: string, maxBytes: number): Promise<Json> {
 /** All of a file. Throws BitnetError where it is missing or larger than `maxBytes`. */
 export async function readSmall(file: string, maxBytes: number): Promise<Buffer> {
   return withFile(file, async (handle) => {
-    const status = await handle.stat();
-    if (!status.isFile()) throw new BitnetError(`${file} is not a file`);
-    if (status.size > maxBytes) throw new BitnetError(`${file} has ${status.size} bytes, more than ${maxBytes}`);
+    const { size } = await handle.stat();
+    if (size > maxBytes) throw new BitnetError(`${file} has ${size} bytes, more than ${maxBytes}`);
     return handle.readFile();
   });
 }

@@ -5,8 +5,8 @@ import type { ImportOptions } from '../options.ts';
 import { readArchitecture, readHyper } from './config.ts';
 import { Fields, MAX_SETTINGS, readJson } from './fields.ts';
 import { readPooling } from './pooling.ts';
-import { holdsMasters, readQuantization } from './quantization.ts';
-import { type Checkpoint, CONFIG, exists, NAME, readFolder, readSingle } from './shards.ts';
+import { holdsMasters, readQuantization, readUnquantised } from './quantization.ts';
+import { type Checkpoint, CONFIG, exists, NAME, readFolder, readSingle, whatElse } from './shards.ts';
 import { importTensors, type Meaning } from './tensors.ts';
 import { importTokenizer } from './tokenizer.ts';
 
@@ -26,9 +26,7 @@ export async function importHuggingFace(
   const folder = kind === 'folder' ? place : dirname(place);
   const file = join(folder, CONFIG);
   if (!(await exists(file))) {
-    throw new BitnetError(`${folder}: ${CONFIG} is missing`, {
-      hint: 'The hyper-parameters of a SafeTensors model are there, and its tokenizer in tokenizer.json beside it.',
-    });
+    throw new BitnetError(`${folder}: ${CONFIG} is missing`, { hint: await whatElse(folder) });
   }
   const config = new Fields(file, await readJson(file, MAX_SETTINGS));
   const architecture = readArchitecture(config);
@@ -36,8 +34,11 @@ export async function importHuggingFace(
   const weightScale = readQuantization(config);
   const checkpoint = kind === 'folder' ? await readFolder(folder) : await readSingle(folder, basename(place));
   const tied = isTied(config, checkpoint);
-  const quantise = options.force || holdsMasters(config) ? 'any' : 'near';
-  const meaning: Meaning = { architecture, hyper, weightScale, tied, quantise };
+  // Beside packed weights, real numbers are no masters of the same model.
+  const masters = holdsMasters(config) && !isPacked(checkpoint);
+  const quantise = options.force || masters ? 'any' : 'near';
+  const unquantised = readUnquantised(config);
+  const meaning: Meaning = { architecture, hyper, weightScale, unquantised, tied, quantise };
   const pooling = await readPooling(folder);
   return {
     name: checkpoint.shards[0]?.metadata[NAME]?.slice(0, MAX_NAME) || nameOf(place),
@@ -63,6 +64,10 @@ function isTied(config: Fields, { shards }: Checkpoint): boolean {
     throw config.fault('tie_word_embeddings', 'is false, but the tensor lm_head.weight is missing');
   }
   return tied;
+}
+
+function isPacked({ shards }: Checkpoint): boolean {
+  return shards.some(({ tensors }) => tensors.some(({ name }) => name.endsWith('.weight_scale')));
 }
 
 /** The folder's name, or the repository's if it is a snapshot in Hugging Face's cache. */

@@ -5,7 +5,7 @@ import { Fields, MAX_SETTINGS, readJson } from './fields.ts';
 import { exists } from './shards.ts';
 
 /** Where sentence-transformers keep the settings of their pooling, which comes after the model itself. */
-const POOLING = join('1_Pooling', 'config.json');
+export const POOLING = join('1_Pooling', 'config.json');
 
 const MODES: Readonly<Record<string, Pooling>> = {
   pooling_mode_lasttoken: 'last',
@@ -27,4 +27,9 @@ export async function readPooling(folder: string): Promise<Pooling | undefined> 
   throw new BitnetError(`${file} asks for ${chosen.join(' and ') || 'no pooling'}, which is not supported`, {
     hint: `Supported is one of ${Object.keys(MODES).join(', ')}.`,
   });
+}
+
+/** The settings of a way to pool. */
+export function poolingSettings(pooling: Pooling): object {
+  return Object.fromEntries(Object.entries(MODES).map(([mode, name]) => [mode, name === pooling]));
 }

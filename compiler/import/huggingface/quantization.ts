@@ -22,6 +22,13 @@ export function holdsMasters(config: Fields): boolean {
   );
 }
 
+/** Modules whose weights stay real numbers, by the name or its beginning or end: `modules_to_not_convert`. */
+export function readUnquantised(config: Fields): readonly string[] {
+  const quantization = config.object('quantization_config');
+  const modules = quantization?.list('modules_to_not_convert') ?? [];
+  return modules.filter((name): name is string => typeof name === 'string' && name !== '');
+}
+
 /** Reads `quantization_config`, undefined where there is none. Throws BitnetError for what we do not compute. */
 export function readQuantization(config: Fields): WeightScale {
   const quantization = config.object('quantization_config');

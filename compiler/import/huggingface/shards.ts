@@ -84,11 +84,14 @@ async function readShards(folder: string): Promise<Safetensors[]> {
 }
 
 /** What to do with a folder that holds other files. */
-async function whatElse(folder: string): Promise<string> {
+export async function whatElse(folder: string): Promise<string> {
   const files = await readdir(folder);
   const gguf = files.find((file) => file.endsWith('.gguf'));
   if (gguf) return `Give the GGUF file itself: ${join(folder, gguf)}`;
   const single = files.filter((file) => file.endsWith('.safetensors'));
+  if (single.length > 0 && !files.includes(CONFIG)) {
+    return 'The hyper-parameters of a SafeTensors model are there, and its tokenizer in tokenizer.json beside it.';
+  }
   if (single.length === 1) return `Give the file itself: ${join(folder, single[0]!)}`;
   if (files.some((file) => /\.(bin|pth|pt)$/.test(file))) {
     return 'PyTorch files are not read, as they can run code: save the model with safe_serialization=True.';

@@ -13,6 +13,8 @@ export interface Meaning {
   readonly architecture: string;
   readonly hyper: Hyper;
   readonly weightScale: WeightScale;
+  /** Modules that are computed with real numbers. */
+  readonly unquantised: readonly string[];
   /** The head is the embedding table: a copy of it that was saved too does not matter. */
   readonly tied: boolean;
   /** Whether float weights must show that they are masters of ternary ones, or are quantised as they are. */
@@ -61,6 +63,9 @@ export async function importTensors(shards: readonly Safetensors[], meaning: Mea
       tensors.push({ ...place, ...packed(tensor, shards[file]!, linearRows), scale });
     } else {
       const encoding = floatOf(tensor, shards[file]!);
+      if (isUnquantised(tensor, meaning)) {
+        throw fault(tensor, shards[file]!, 'is of a module that stays real numbers: modules_to_not_convert names it');
+      }
       tensors.push({
         ...place,
         shape: tensor.shape,
@@ -95,6 +100,11 @@ function floatOf(tensor: SafetensorsTensor, shard: Safetensors): FloatEncodingNa
     `has the type ${tensor.dtype}, which is not supported`,
     'Supported are F32, F16 and BF16.',
   );
+}
+
+function isUnquantised({ name }: SafetensorsTensor, { unquantised }: Meaning): boolean {
+  const module = `.${name.replace(/\.weight$/, '')}.`;
+  return unquantised.some((part) => module.startsWith(`.${part}.`) || module.endsWith(`.${part}.`));
 }
 
 /** Shape and encoding of packed weights: byte [r, c] holds the rows r, r + n, r + 2n and r + 3n, n being rows / 4. */

@@ -107,12 +107,17 @@ function sentencePieceForm(root: Fields): { pre: string; addSpacePrefix: boolean
     throw root.fault(
       'pre_tokenizer',
       `is ${show(step)}, which is not supported with byte_fallback`,
-      'If a tokenizer.model lies beside it, remove tokenizer.json: the other is then read.',
+      'Put the tokenizer.model of the same model beside it: that is read then.',
     );
   }
   const marks = replaces.length === 1 || flatten(root.raw('pre_tokenizer')).some(({ type }) => type === 'Metaspace');
   if (!marks) throw root.fault('normalizer', 'does not replace spaces, which is not supported with byte_fallback');
   return { pre: 'default', addSpacePrefix: prepends.length === 1 };
+}
+
+/** Whether spaces become marks with one more before the text, but not before every text: what we do not compute. */
+export function prefixesSome({ pre_tokenizer: steps }: Json): boolean {
+  return flatten(steps).some(({ type, prepend_scheme: scheme }) => type === 'Metaspace' && scheme !== 'never');
 }
 
 function stringOf(pattern: unknown): unknown {

@@ -39,9 +39,8 @@ const METADATA = '__metadata__';
  */
 export async function readSafetensors(file: string): Promise<Safetensors> {
   return withFile(file, async (handle) => {
-    const status = await handle.stat();
-    if (!status.isFile()) throw new BitnetError(`${file} is not a file`);
-    const json = await readHeader(handle, file, status.size);
+    const { size } = await handle.stat();
+    const json = await readHeader(handle, file, size);
     const begin = 8 + json.length;
     const header = parse(json, file);
     const { [METADATA]: metadata = {}, ...entries } = header;
@@ -51,8 +50,8 @@ export async function readSafetensors(file: string): Promise<Safetensors> {
     const tensors = names
       .map((name) => readTensor(name, entries[name], file, begin))
       .sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);
-    checkPlaces(tensors, file, begin, status.size);
-    return { file, fileBytes: status.size, metadata, tensors };
+    checkPlaces(tensors, file, begin, size);
+    return { file, fileBytes: size, metadata, tensors };
   });
 }
 
