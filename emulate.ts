@@ -7,15 +7,15 @@ import { cacheFolder } from './compiler/build/cache-folder.ts';
 import { cmakeBuild } from './compiler/build/cmake.ts';
 import { sha256 } from './compiler/build/fingerprint.ts';
 import { type Compiler, findCompiler } from './compiler/build/toolchain.ts';
-import { compile, type Progress, parseTargets, type Target } from './compiler/index.ts';
+import { compile, type LowerOptions, type Progress, parseTargets, type Target } from './compiler/index.ts';
 import { BitnetError } from './errors.ts';
-import { isArtifact } from './index.ts';
+import { isArtifact, refuseLowering } from './index.ts';
 import { packageRoot } from './package-root.ts';
 import { type Artifact, type LogitsResult, readArtifact } from './runtime/src/index.ts';
 
 const run = promisify(execFile);
 
-export interface EmulateOptions {
+export interface EmulateOptions extends LowerOptions {
   /** The target to emulate, as `arm-neon`. */
   readonly target: string;
   /** How keys and values are cached. Default `f16`. */
@@ -32,11 +32,12 @@ export interface EmulateOptions {
 export async function emulateLogits(
   path: string,
   tokens: readonly number[],
-  { target: id, kv = 'f16', threads = 1, out, onProgress, signal }: EmulateOptions,
+  { target: id, kv = 'f16', threads = 1, ...options }: EmulateOptions,
 ): Promise<LogitsResult> {
+  const { onProgress, signal } = options;
   const [target] = parseTargets(id);
   if (!target.cross) throw new BitnetError(`there is no emulator for target ${target.id}`);
-  const { folder, manifest } = await openOrCompile(path, target, { out, onProgress, signal });
+  const { folder, manifest } = await openOrCompile(path, target, options);
   const entry = manifest.targets[target.id];
   if (!entry) {
     throw new BitnetError(`the artifact ${folder} has no program for ${target.id}`, {
@@ -63,9 +64,12 @@ export async function emulateLogits(
 async function openOrCompile(
   path: string,
   target: Target,
-  options: Pick<EmulateOptions, 'out' | 'onProgress' | 'signal'>,
+  options: Omit<EmulateOptions, 'target' | 'kv' | 'threads'>,
 ): Promise<Artifact> {
-  if (isArtifact(path)) return readArtifact(path);
+  if (isArtifact(path)) {
+    refuseLowering(path, options);
+    return readArtifact(path);
+  }
   return readArtifact((await compile(path, { ...options, target: target.id })).artifact);
 }
 

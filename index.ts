@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Progress as CompileProgress } from './compiler/index.ts';
+import type { Progress as CompileProgress, LowerOptions } from './compiler/index.ts';
 import type { EmulateOptions } from './emulate.ts';
+import { BitnetError } from './errors.ts';
 import { packageRoot } from './package-root.ts';
 import {
   type LogitsResult,
@@ -19,8 +20,8 @@ export type { CompileProgress, EmulateOptions, OpenOptions, OpenProgress };
 /** What `load` is at: a stage of the compiler, with a message, or of the opening that follows. */
 export type LoadProgress = CompileProgress | OpenProgress;
 
-/** How a model is loaded: how an artifact is opened, and where one is put if a model file must be compiled first. */
-export interface LoadOptions extends Omit<OpenOptions, 'onProgress'> {
+/** How a model is loaded: how an artifact is opened, and how one is made, and where, if a model file must be compiled first. */
+export interface LoadOptions extends Omit<OpenOptions, 'onProgress'>, LowerOptions {
   /** Folder for artifacts of model files. Default: `generated` under the current folder. */
   readonly out?: string;
   readonly onProgress?: (progress: LoadProgress) => void;
@@ -39,14 +40,34 @@ export const isArtifact = (path: string): boolean => existsSync(join(path, 'mani
  * @throws BitnetError for a model that cannot be read or compiled, and for a target that this machine cannot run
  */
 export async function load(path: string = defaultModel(), options: LoadOptions = {}): Promise<Model> {
-  const { out, target: wanted, ...rest } = options;
+  const { out, target: wanted, kernel, config, i2sLayout, force, ...rest } = options;
+  const lower: LowerOptions = { kernel, config, i2sLayout, force };
   const target = wanted === 'native' ? undefined : wanted;
   const open = { ...rest, target };
-  if (isArtifact(path)) return openArtifact(path, open);
+  if (isArtifact(path)) {
+    refuseLowering(path, lower);
+    return openArtifact(path, open);
+  }
   if (target !== undefined) requireRunnable(target);
   const { compile } = await import('./compiler/index.ts');
-  const { artifact } = await compile(path, { out, target, onProgress: open.onProgress, signal: open.signal });
+  const { artifact } = await compile(path, {
+    ...lower,
+    out,
+    target,
+    onProgress: open.onProgress,
+    signal: open.signal,
+  });
   return openArtifact(artifact, open);
+}
+
+/** Throws a BitnetError for options that an artifact, which is compiled already, cannot follow. */
+export function refuseLowering(path: string, options: LowerOptions): void {
+  const { kernel, config, i2sLayout, force } = options;
+  const [asked] = Object.entries({ kernel, config, i2sLayout, force }).filter(([, value]) => value !== undefined);
+  if (!asked) return;
+  throw new BitnetError(`${path} is compiled already: option ${asked[0]} is for model files`, {
+    hint: 'compile the model file again with it',
+  });
 }
 
 /**

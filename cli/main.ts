@@ -5,10 +5,12 @@ import { EXIT, runCli } from './program.ts';
 const { stdin, stdout, stderr } = process;
 const interrupt = new AbortController();
 
-process.on('SIGINT', () => {
-  if (interrupt.signal.aborted) process.exit(EXIT.interrupted);
-  interrupt.abort(new Interrupted('interrupted'));
-});
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    if (interrupt.signal.aborted) process.exit(EXIT.interrupted);
+    interrupt.abort(new Interrupted('interrupted'));
+  });
+}
 // A reader that went away is met where the next piece is written.
 for (const stream of [stdout, stderr]) stream.on('error', () => {});
 

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { I2sLayout } from '../compiler/import/options.ts';
+import { I2S_LAYOUTS, type I2sLayout } from '../compiler/import/options.ts';
 import type { LowerOptions } from '../compiler/index.ts';
 import { BitnetError } from '../errors.ts';
 import { type LoadOptions, load, type Model } from '../index.ts';
@@ -72,19 +72,18 @@ export function addLowerOptions(command: Command): Command {
       '--config <file>',
       "kernel .ini of bitnet.cpp or T-MAC: the kernels' tiles, and those of TL1 and TL2 weights",
     )
-    .addOption(new Option('--i2s-layout <order>', 'order of I2_S weights').choices(['128', '64', '4rows']))
+    .addOption(new Option('--i2s-layout <order>', 'order of I2_S weights').choices(Object.keys(I2S_LAYOUTS)))
     .option('--force', 'quantise weights that are not near ternary, too');
 }
 
 /** Those options as the compiler takes them. */
-export async function lowerOptions({ kernel, config, i2sLayout, force }: LowerFlags): Promise<LowerOptions> {
-  if (config === undefined) return { kernel, i2sLayout, force };
-  const { readKernelConfig } = await import('../compiler/index.ts');
-  return { kernel, i2sLayout, force, config: await readKernelConfig(config) };
+export async function lowerOptions({ kernel, config: file, i2sLayout, force }: LowerFlags) {
+  const config = file === undefined ? undefined : await (await import('../compiler/index.ts')).readKernelConfig(file);
+  return { kernel, config, i2sLayout, force } satisfies LowerOptions;
 }
 
 /** What of a model's command line `openModel` takes. */
-export interface ModelOptions {
+export interface ModelOptions extends LowerFlags {
   readonly target?: string;
   readonly threads?: number;
   readonly kv?: 'f16' | 'f32';
@@ -104,7 +103,7 @@ export function addModelOptions(
     .option(threads, 'threads that compute (default: the physical cores)', parseCount)
     .addOption(new Option('--kv <type>', 'how keys and values are cached').choices(['f16', 'f32']).default('f16'));
   if (out) command.addOption(outOption('artifacts of model files'));
-  return command.option('--quiet', 'no progress');
+  return addLowerOptions(command).option('--quiet', 'no progress');
 }
 
 /** Loads a model as the command line says, with progress. The caller disposes of it. */
@@ -118,6 +117,7 @@ export async function openModel(
   const progress = new Progress(io, json || quiet);
   try {
     return await load(path, {
+      ...(await lowerOptions(options)),
       target,
       threads,
       kv,

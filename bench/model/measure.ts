@@ -1,6 +1,7 @@
 import { probeMachine } from '../../artifact/machine.ts';
+import type { LowerOptions } from '../../compiler/index.ts';
 import { COMPILER_VERSION } from '../../compiler/version.ts';
-import { isArtifact } from '../../index.ts';
+import { isArtifact, refuseLowering } from '../../index.ts';
 import type { BenchmarkOptions, LoadOptions, Model } from '../../runtime/src/index.ts';
 import { openArtifact, readArtifact } from '../../runtime/src/index.ts';
 import { estimate } from '../../statistics.ts';
@@ -11,7 +12,8 @@ import { shapeModel } from '../shapes/index.ts';
 /** What is measured, and how the model is opened for it. */
 export interface MeasureOptions
   extends Required<Pick<BenchmarkOptions, 'promptTokens' | 'newTokens' | 'contexts' | 'sequences' | 'repetitions'>>,
-    Pick<LoadOptions, 'target' | 'threads' | 'kv'> {
+    Pick<LoadOptions, 'target' | 'threads' | 'kv'>,
+    LowerOptions {
   /** Where artifacts of model files are put. */
   readonly out?: string;
   /** Called with what it is at, and the fraction that is done. */
@@ -42,6 +44,7 @@ export async function shapeSubject(
  */
 export async function measureModel(path: string, options: MeasureOptions): Promise<BenchReport> {
   const { promptTokens, newTokens, sequences, repetitions, target, threads, kv = 'f16', onProgress, signal } = options;
+  if (isArtifact(path)) refuseLowering(path, options);
   const artifact = isArtifact(path) ? path : await compiled(path, options);
   const { manifest } = await readArtifact(artifact);
   const run = Math.max(...promptTokens, newTokens + 1);
@@ -86,10 +89,15 @@ export async function measureModel(path: string, options: MeasureOptions): Promi
   }
 }
 
-async function compiled(path: string, { target, out, onProgress, signal }: MeasureOptions): Promise<string> {
+async function compiled(path: string, options: MeasureOptions): Promise<string> {
+  const { target, out, onProgress, signal, kernel, config, i2sLayout, force } = options;
   if (target !== undefined && target !== 'native') requireRunnable(target);
   const { compile } = await import('../../compiler/index.ts');
   const { artifact } = await compile(path, {
+    kernel,
+    config,
+    i2sLayout,
+    force,
     target,
     out,
     onProgress: ({ stage, message, fraction }) => stage !== 'done' && onProgress?.(message, fraction),

@@ -8,7 +8,7 @@ import { BitnetError } from '../../errors.ts';
 import { defaultModel } from '../../index.ts';
 import { bytes, number, percent, printable, table } from '../format.ts';
 import { type Io, say, write, writeJson } from '../io.ts';
-import { addModelOptions, type ModelOptions, parseCount, parseInteger } from '../options.ts';
+import { addModelOptions, lowerOptions, type ModelOptions, parseCount, parseInteger } from '../options.ts';
 import { Progress } from '../progress.ts';
 
 interface BenchFlags extends ModelOptions {
@@ -90,7 +90,12 @@ async function measure(io: Io, path: string | undefined, flags: BenchFlags): Pro
   const more = { onProgress, signal: io.signal };
   try {
     const subject = shape === undefined ? { path: path ?? defaultModel(), out } : await shapeSubject(shape, more);
-    const result = await measureModel(subject.path, { ...flags, ...more, out: out ?? subject.out });
+    const result = await measureModel(subject.path, {
+      ...flags,
+      ...(await lowerOptions(flags)),
+      ...more,
+      out: out ?? subject.out,
+    });
     return shape === undefined ? result : { ...result, model: shape };
   } finally {
     progress.end();

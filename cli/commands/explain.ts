@@ -3,7 +3,7 @@ import type { Manifest, TensorEntry } from '../../artifact/manifest.ts';
 import type { LowerOptions } from '../../compiler/index.ts';
 import { families } from '../../compiler/kernels/index.ts';
 import { formatTile, parseName, type Tile } from '../../compiler/kernels/name.ts';
-import { isArtifact, readArtifact } from '../../index.ts';
+import { isArtifact, readArtifact, refuseLowering } from '../../index.ts';
 import { parseTargets, targets } from '../../targets/index.ts';
 import { printable, table } from '../format.ts';
 import { type Io, write, writeJson } from '../io.ts';
@@ -72,16 +72,13 @@ export function explainCommand(program: Command, io: Io): void {
     .option('--json', 'print the result as JSON')
     .addHelpText('after', NOTES)
     .action(async (path: string, flags: ExplainFlags) => {
-      const { target, json, kernel, config, i2sLayout, force } = flags;
+      const { target, json } = flags;
+      const options = await lowerOptions(flags);
       const built = isArtifact(path);
-      if (built && (kernel ?? config ?? i2sLayout ?? force) !== undefined) {
-        command.error(
-          'error: an artifact is compiled already: --kernel, --config, --i2s-layout and --force are for model files',
-        );
-      }
+      if (built) refuseLowering(path, options);
       const explanation = built
         ? explainArtifact((await readArtifact(path)).manifest, target)
-        : await explainModel(path, target, await lowerOptions(flags));
+        : await explainModel(path, target, options);
       await (json ? writeJson(io, explanation) : write(io, print(explanation)));
     });
 }

@@ -6,7 +6,7 @@ import { emulateLogits } from '../../index.ts';
 import { parseTargets } from '../../targets/index.ts';
 import { bytes } from '../format.ts';
 import { type Io, say, writeJson } from '../io.ts';
-import { addModelOptions, type ModelOptions, openModel, parseTokens } from '../options.ts';
+import { addModelOptions, lowerOptions, type ModelOptions, openModel, parseTokens } from '../options.ts';
 import { Progress } from '../progress.ts';
 
 interface LogitsFlags extends ModelOptions {
@@ -65,6 +65,7 @@ async function writeEmulated(io: Io, path: string, flags: LogitsFlags): Promise<
   const { tokens, out, target, kv, threads, json, quiet } = flags;
   const progress = new Progress(io, json || quiet);
   const { data, rows, vocab } = await emulateLogits(path, tokens, {
+    ...(await lowerOptions(flags)),
     target: target!,
     kv,
     threads,

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { defaultModel } from '../../index.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { fixture, invoke } from './invoke.ts';
 
@@ -90,6 +91,17 @@ kernels('options that would do nothing are refused', async () => {
   const built = await invoke(['explain', folder, '--kernel', 'tl1']);
   assert.is.not(built.code, 0);
   assert.match(built.stderr, /compiled already/);
+});
+
+kernels('a command that runs a model takes the .ini that its weights are laid out by', async () => {
+  const converted = join(folder, 'tl2.gguf');
+  assert.is((await invoke(['convert', defaultModel(), converted, '--to', 'gguf', '--type', 'tl2'])).code, 0);
+  const story = (model: string, ...more: string[]) =>
+    invoke(['run', model, '-p', 'Once', '-n', '8', '--temp', '0', '--quiet', '--out', join(folder, 'out'), ...more]);
+  assert.match((await story(converted)).stderr, /--config FILE\.ini/);
+  const told = await story(converted, '--config', `${converted}.ini`, '--kernel', 'i2');
+  assert.is(told.code, 0);
+  assert.is(told.stdout, (await story(defaultModel())).stdout);
 });
 
 kernels.run();
