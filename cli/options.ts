@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { I2S_LAYOUTS, type I2sLayout } from '../compiler/import/options.ts';
+import { I2S_LAYOUTS, type I2sLayout, type ImportOptions } from '../compiler/import/options.ts';
 import type { LowerOptions } from '../compiler/index.ts';
 import { BitnetError } from '../errors.ts';
 import { type LoadOptions, load, type Model } from '../index.ts';
@@ -51,35 +51,50 @@ export async function readTokens(file: string): Promise<number[]> {
 export const outOption = (what = 'artifacts'): Option =>
   new Option('--out <dir>', `folder that ${what} are put in (default: generated)`);
 
-/** How a model file is to be read and compiled, as the command line says it. */
-export interface LowerFlags {
-  readonly kernel?: 'i2' | 'tl1' | 'tl2' | 'auto';
+/** What a model file does not say of itself, as the command line says it. */
+export interface ImportFlags {
   readonly config?: string;
   readonly i2sLayout?: I2sLayout;
   readonly force?: boolean;
 }
 
+/** The options of every command that reads a model file. Where `--config` is for more than that, say so. */
+export function addImportOptions(
+  command: Command,
+  config = 'kernel .ini by which TL1 or TL2 weights are laid out',
+): Command {
+  return command
+    .option('--config <file>', config)
+    .addOption(new Option('--i2s-layout <order>', 'order of I2_S weights').choices(Object.keys(I2S_LAYOUTS)))
+    .option('--force', 'take weights that are not near ternary for masters of ternary ones, too');
+}
+
+/** Those options as the library takes them. */
+export async function importOptions({ config: file, i2sLayout, force }: ImportFlags) {
+  const config = file === undefined ? undefined : await (await import('../compiler/index.ts')).readKernelConfig(file);
+  return { config, i2sLayout, force } satisfies ImportOptions;
+}
+
+/** How a model file is to be read and compiled, as the command line says it. */
+export interface LowerFlags extends ImportFlags {
+  readonly kernel?: 'i2' | 'tl1' | 'tl2' | 'auto';
+}
+
 /** The options of every command that compiles a model file or shows what would become of it. */
 export function addLowerOptions(command: Command): Command {
-  return command
-    .addOption(
-      new Option(
-        '--kernel <name>',
-        'i2 multiplies, tl1 and tl2 look sums up; auto: i2, or what --config is for',
-      ).choices(['auto', 'i2', 'tl1', 'tl2']),
-    )
-    .option(
-      '--config <file>',
-      "kernel .ini of bitnet.cpp or T-MAC: the kernels' tiles, and those of TL1 and TL2 weights",
-    )
-    .addOption(new Option('--i2s-layout <order>', 'order of I2_S weights').choices(Object.keys(I2S_LAYOUTS)))
-    .option('--force', 'quantise weights that are not near ternary, too');
+  const kernel = new Option(
+    '--kernel <name>',
+    'i2 multiplies, tl1 and tl2 look sums up; auto: i2, or what --config is for',
+  );
+  return addImportOptions(
+    command.addOption(kernel.choices(['auto', 'i2', 'tl1', 'tl2'])),
+    "kernel .ini of bitnet.cpp or T-MAC: the kernels' tiles, and those of TL1 and TL2 weights",
+  );
 }
 
 /** Those options as the compiler takes them. */
-export async function lowerOptions({ kernel, config: file, i2sLayout, force }: LowerFlags) {
-  const config = file === undefined ? undefined : await (await import('../compiler/index.ts')).readKernelConfig(file);
-  return { kernel, config, i2sLayout, force } satisfies LowerOptions;
+export async function lowerOptions(flags: LowerFlags) {
+  return { ...(await importOptions(flags)), kernel: flags.kernel } satisfies LowerOptions;
 }
 
 /** What of a model's command line `openModel` takes. */

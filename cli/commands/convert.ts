@@ -1,18 +1,15 @@
 import { type Command, Option } from 'commander';
 import type { ConvertReport, EmbedType, Format, TensorReport, WeightType } from '../../compiler/convert/options.ts';
 import { EMBED_TYPES, FORMATS, WEIGHT_TYPES } from '../../compiler/convert/options.ts';
-import { I2S_LAYOUTS, type I2sLayout } from '../../compiler/import/options.ts';
 import { bytes, printable, table } from '../format.ts';
 import { type Io, say, write, writeJson } from '../io.ts';
+import { addImportOptions, type ImportFlags, importOptions } from '../options.ts';
 import { Progress } from '../progress.ts';
 
-interface ConvertFlags {
+interface ConvertFlags extends ImportFlags {
   readonly to: Format;
   readonly type?: WeightType;
   readonly embedType?: EmbedType;
-  readonly config?: string;
-  readonly i2sLayout?: I2sLayout;
-  readonly force?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -31,7 +28,7 @@ Examples:
   bitnet convert folder model.gguf --to gguf --type tl2 --config kernel_config.ini`;
 
 export function convertCommand(program: Command, io: Io): void {
-  program
+  const command = program
     .command('convert')
     .description('turn a model into another format or type, without losing a bit of its ternary weights')
     .argument('<in>', 'GGUF file, SafeTensors file or Hugging Face folder')
@@ -47,21 +44,21 @@ export function convertCommand(program: Command, io: Io): void {
       new Option('--embed-type <type>', 'what embedding table and head are stored as (default: as they are)').choices(
         EMBED_TYPES,
       ),
-    )
-    .option('--config <file>', 'kernel .ini by which TL1 or TL2 weights are laid out, in <in> or <out>')
-    .addOption(new Option('--i2s-layout <order>', 'order of I2_S weights in <in>').choices(Object.keys(I2S_LAYOUTS)))
-    .option('--force', 'quantise weights that are not near ternary, too')
+    );
+  addImportOptions(command, 'kernel .ini by which TL1 or TL2 weights are laid out, in <in> or <out>')
     .option('--json', 'print the result as JSON')
     .option('--quiet', 'no progress')
     .addHelpText('after', NOTES)
-    .action(async (input: string, output: string, { config, json, quiet, ...options }: ConvertFlags) => {
+    .action(async (input: string, output: string, flags: ConvertFlags) => {
+      const { json, quiet } = flags;
       const { convert } = await import('../../compiler/index.ts');
-      const { readKernelConfig } = await import('../../compiler/kernels/config.ts');
       const { resolveModel } = await import('../../compiler/hub/resolve.ts');
       const progress = new Progress(io, json || quiet);
       const report = await convert(await resolveModel(input), output, {
-        ...options,
-        config: config === undefined ? undefined : await readKernelConfig(config),
+        to: flags.to,
+        type: flags.type,
+        embedType: flags.embedType,
+        ...(await importOptions(flags)),
         onProgress: ({ message, fraction }) => progress.update(message, fraction),
         signal: io.signal,
       }).finally(() => progress.end());

@@ -1,16 +1,13 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { I2S_LAYOUTS, type I2sLayout } from '../../compiler/import/options.ts';
 import type { Finding, TensorCheck, VerifyReport } from '../../compiler/index.ts';
 import { BitnetError } from '../../errors.ts';
 import { percent, printable, table } from '../format.ts';
 import { type Io, say, write, writeJson } from '../io.ts';
+import { addImportOptions, type ImportFlags, importOptions } from '../options.ts';
 import { Progress } from '../progress.ts';
 
-interface VerifyFlags {
+interface VerifyFlags extends ImportFlags {
   readonly sha256?: string;
-  readonly config?: string;
-  readonly i2sLayout?: I2sLayout;
-  readonly force?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -31,25 +28,23 @@ function parseSha256(text: string): string {
 }
 
 export function verifyCommand(program: Command, io: Io): void {
-  program
+  const command = program
     .command('verify')
     .description('check every byte of a model file, a Hugging Face folder or an artifact')
     .argument('<model>', 'GGUF file, SafeTensors file, Hugging Face folder or artifact folder')
-    .addOption(new Option('--sha256 <hex>', 'sha256 that the file must have').argParser(parseSha256))
-    .option('--config <file>', 'kernel .ini by which its TL1 or TL2 weights are laid out')
-    .addOption(new Option('--i2s-layout <order>', 'order of its I2_S weights').choices(Object.keys(I2S_LAYOUTS)))
-    .option('--force', 'take weights that are not near ternary for masters of ternary ones, too')
+    .addOption(new Option('--sha256 <hex>', 'sha256 that the file must have').argParser(parseSha256));
+  addImportOptions(command)
     .option('--json', 'print the result as JSON')
     .option('--quiet', 'no progress')
     .addHelpText('after', NOTES)
-    .action(async (model: string, { config, json, quiet, ...options }: VerifyFlags) => {
+    .action(async (model: string, flags: VerifyFlags) => {
+      const { json, quiet } = flags;
       const { verifyFile } = await import('../../compiler/index.ts');
-      const { readKernelConfig } = await import('../../compiler/kernels/config.ts');
       const { resolveModel } = await import('../../compiler/hub/resolve.ts');
       const progress = new Progress(io, json || quiet);
       const report = await verifyFile(await resolveModel(model), {
-        ...options,
-        config: config === undefined ? undefined : await readKernelConfig(config),
+        sha256: flags.sha256,
+        ...(await importOptions(flags)),
         onProgress: ({ message, fraction }) => progress.update(message, fraction),
         signal: io.signal,
       }).finally(() => progress.end());

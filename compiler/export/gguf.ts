@@ -5,7 +5,7 @@ import { MAGIC } from '../import/gguf/reader.ts';
 import { ENCODING_NUMBERS } from '../import/gguf/types.ts';
 import { type MetadataValue, type Scalar, type ScalarType, VALUE_TYPES } from '../import/gguf/values.ts';
 import type { Encoding, TableTile } from '../ir/model.ts';
-import { writeAll, writeWhole } from './whole-file.ts';
+import { writeAll, writeTensor, writeWhole } from './whole-file.ts';
 
 /** A tensor to write: its description, and its data in chunks of any size, `encodedBytes` bytes in all. */
 export interface TensorSource {
@@ -35,21 +35,12 @@ export async function writeGguf(
 ): Promise<void> {
   await writeWhole(path, async (handle) => {
     await writeHeader(handle, metadata, tensors);
-    for (const tensor of tensors) await writeTensor(handle, tensor);
+    for (const tensor of tensors) {
+      const bytes = bytesOf(tensor);
+      await writeTensor(handle, tensor, bytes);
+      await writeAll(handle, padding(bytes));
+    }
   });
-}
-
-async function writeTensor(handle: FileHandle, tensor: TensorSource): Promise<void> {
-  let written = 0;
-  for await (const chunk of tensor.data()) {
-    await writeAll(handle, chunk);
-    written += chunk.length;
-  }
-  const bytes = bytesOf(tensor);
-  if (written !== bytes) {
-    throw new BitnetError(`the tensor ${tensor.name} has ${written} bytes of data instead of ${bytes}`);
-  }
-  await writeAll(handle, padding(written));
 }
 
 /** A type's number, of those that GGUF has. */

@@ -1,7 +1,5 @@
-import type { FileHandle } from 'node:fs/promises';
-import { BitnetError } from '../../errors.ts';
 import { DTYPE_BYTES, type Dtype } from '../import/safetensors/dtypes.ts';
-import { writeAll, writeWhole } from './whole-file.ts';
+import { writeAll, writeTensor, writeWhole } from './whole-file.ts';
 
 /** A tensor to write: its description, and its data, little-endian, in chunks of any size. */
 export interface SafetensorsSource {
@@ -29,20 +27,8 @@ export async function writeSafetensors(
   const ordered = tensors.toSorted((a, b) => DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype]);
   await writeWhole(path, async (handle) => {
     await writeAll(handle, header(ordered, metadata));
-    for (const tensor of ordered) await writeTensor(handle, tensor);
+    for (const tensor of ordered) await writeTensor(handle, tensor, bytesOf(tensor));
   });
-}
-
-async function writeTensor(handle: FileHandle, tensor: SafetensorsSource): Promise<void> {
-  let written = 0;
-  for await (const chunk of tensor.data()) {
-    await writeAll(handle, chunk);
-    written += chunk.length;
-  }
-  const bytes = bytesOf(tensor);
-  if (written !== bytes) {
-    throw new BitnetError(`the tensor ${tensor.name} has ${written} bytes of data instead of ${bytes}`);
-  }
 }
 
 /** The length of the JSON as a uint64, and the JSON. */

@@ -40,3 +40,21 @@ export async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<v
   let written = 0;
   while (written < bytes.length) written += (await handle.write(bytes, written)).bytesWritten;
 }
+
+/** A tensor's data, in chunks of any size. */
+export interface TensorData {
+  readonly name: string;
+  data(): Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+}
+
+/** Writes a tensor's data, one chunk after the other. Throws a BitnetError if it has another length than `bytes`. */
+export async function writeTensor(handle: FileHandle, tensor: TensorData, bytes: number): Promise<void> {
+  let written = 0;
+  for await (const chunk of tensor.data()) {
+    await writeAll(handle, chunk);
+    written += chunk.length;
+  }
+  if (written !== bytes) {
+    throw new BitnetError(`the tensor ${tensor.name} has ${written} bytes of data instead of ${bytes}`);
+  }
+}
