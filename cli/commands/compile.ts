@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { LowerOptions } from '../../compiler/index.ts';
 import { defaultModel } from '../../index.ts';
 import { bytes } from '../format.ts';
 import { type Io, say, write, writeJson } from '../io.ts';
@@ -51,23 +52,30 @@ export function compileCommand(program: Command, io: Io): void {
     .addHelpText('after', EXAMPLES)
     .action(async (model: string | undefined, flags: CompileFlags) => {
       const file = model ?? defaultModel();
-      await (flags.dump ? dump(io, file, flags.dump, flags) : build(io, file, flags));
+      const options = await lowerOptions(flags);
+      if (flags.emitIni !== undefined) await emitIni(flags.emitIni, file, flags.target, options);
+      await (flags.dump ? dump(io, file, flags.dump, flags, options) : build(io, file, flags, options));
     });
 }
 
-async function build(io: Io, file: string, flags: CompileFlags): Promise<void> {
-  const { target, out, json, quiet, emitIni } = flags;
-  const { compile, writeKernelConfig } = await import('../../compiler/index.ts');
-  const options = await lowerOptions(flags);
+/** Before anything is built: whoever asks for tiles where there are none should not wait for that. */
+async function emitIni(ini: string, file: string, target: string, options: LowerOptions): Promise<void> {
+  const { lowerModel, parseTargets, writeKernelConfig } = await import('../../compiler/index.ts');
+  const { sections } = await lowerModel(file, parseTargets(target)[0], options);
+  await writeKernelConfig(ini, sections);
+}
+
+async function build(io: Io, file: string, flags: CompileFlags, options: LowerOptions): Promise<void> {
+  const { target, out, json, quiet } = flags;
+  const { compile } = await import('../../compiler/index.ts');
   const progress = new Progress(io, json || quiet);
-  const { artifact, manifest, kernels, sections, cached, skipped } = await compile(file, {
+  const { artifact, manifest, kernels, cached, skipped } = await compile(file, {
     ...options,
     target,
     out,
     onProgress: progress.onProgress,
     signal: io.signal,
   }).finally(() => progress.end());
-  if (emitIni !== undefined) await writeKernelConfig(emitIni, sections);
   const targets = Object.keys(manifest.targets);
   if (json) return writeJson(io, { artifact, kernels, targets, cached, skipped });
   for (const { target: id, reason } of skipped) say(io, `skipped ${id}: ${reason}`);
@@ -78,14 +86,17 @@ async function build(io: Io, file: string, flags: CompileFlags): Promise<void> {
 }
 
 /** Prints stages: `ir` and `plan` as JSON, `sources` as text under the names of the files, or all in one JSON value. */
-async function dump(io: Io, file: string, stages: readonly Stage[], flags: CompileFlags): Promise<void> {
-  const { target, json, emitIni } = flags;
-  const { lowerModel, parseTargets, writeKernelConfig } = await import('../../compiler/index.ts');
+async function dump(
+  io: Io,
+  file: string,
+  stages: readonly Stage[],
+  { target, json }: CompileFlags,
+  options: LowerOptions,
+): Promise<void> {
+  const { lowerModel, parseTargets } = await import('../../compiler/index.ts');
   const targets = parseTargets(target);
-  const options = await lowerOptions(flags);
   const lowered = await Promise.all(targets.map((one) => lowerModel(file, one, options)));
-  const [{ ir, plan, sections }] = lowered;
-  if (emitIni !== undefined) await writeKernelConfig(emitIni, sections);
+  const [{ ir, plan }] = lowered;
   const sources = targets.flatMap(({ id }, index) =>
     lowered[index].sources.map((source) => ({ ...source, file: `${id}/${source.file}` })),
   );
