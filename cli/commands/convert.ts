@@ -25,6 +25,7 @@ written to OUT.ini. Reading such a file needs its .ini.
 Examples:
   bitnet convert model.gguf small.gguf --to gguf --type tq1_0 --embed-type q6_k
   bitnet convert model.gguf folder --to safetensors
+  bitnet convert model.gguf folder/model.safetensors --to safetensors
   bitnet convert folder model.gguf --to gguf --type tl2 --config kernel_config.ini`;
 
 export function convertCommand(program: Command, io: Io): void {
@@ -32,7 +33,10 @@ export function convertCommand(program: Command, io: Io): void {
     .command('convert')
     .description('turn a model into another format or type, without losing a bit of its ternary weights')
     .argument('<in>', 'GGUF file, SafeTensors file or Hugging Face folder')
-    .argument('<out>', 'file, or for SafeTensors a folder; replaced when the result is complete')
+    .argument(
+      '<out>',
+      'file, or for SafeTensors a folder, or a .safetensors file with its settings beside it; replaced when the result is complete',
+    )
     .addOption(new Option('--to <format>', 'format of the result').choices(FORMATS).makeOptionMandatory())
     .addOption(
       new Option(

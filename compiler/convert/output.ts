@@ -1,5 +1,4 @@
 import { sep } from 'node:path';
-import { BitnetError } from '../../errors.ts';
 import { type TensorSource, writeGguf } from '../export/gguf.ts';
 import { huggingFaceFiles, writeHuggingFace } from '../export/huggingface.ts';
 import { WEIGHTS } from '../import/huggingface/shards.ts';
@@ -7,7 +6,7 @@ import type { ModelIR } from '../ir/model.ts';
 import { ggufSurroundings } from './metadata.ts';
 import type { Format } from './options.ts';
 import { ternaryMatrices, type WeightEncoding } from './recipe.ts';
-import { requirePlace } from './staged.ts';
+import { isSingle, requireNeighbours, requirePlace } from './staged.ts';
 
 /** What a model is written to, for one model and one type of weights. */
 export interface Output {
@@ -28,19 +27,8 @@ export const OUTPUTS: Readonly<
   },
 
   async safetensors(path, ir, weights) {
-    if (path.endsWith('.safetensors')) {
-      throw new BitnetError(
-        `a SafeTensors model is a folder, with config.json and others: ${path} is the name of a file`,
-        {
-          hint: 'give the name of a folder',
-        },
-      );
-    }
-    const files = [...huggingFaceFiles(ir, 'packed').keys(), WEIGHTS];
-    await requirePlace(
-      path,
-      files.map((file) => file.split(sep)[0]),
-    );
+    const files = [...huggingFaceFiles(ir, 'packed').keys(), WEIGHTS].map((file) => file.split(sep)[0]);
+    await (isSingle(path) ? requireNeighbours(path, files) : requirePlace(path, files));
     // Ternary weights that become real numbers are used as they are: only masters are quantised again.
     const taken = new Set(ternaryMatrices(ir, weights));
     const tensors = ir.tensors.map((tensor) => (taken.has(tensor) ? { ...tensor, quantise: undefined } : tensor));

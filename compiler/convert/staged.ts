@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { readdir, rename, rm, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { BitnetError } from '../../errors.ts';
+import { WEIGHTS } from '../import/huggingface/shards.ts';
 
 /** A name beside `path` that nobody else uses. */
 const besides = (path: string, what: string): string => `${path}.${randomBytes(4).toString('hex')}.${what}`;
@@ -54,9 +55,36 @@ export async function requirePlace(path: string, files?: readonly string[]): Pro
   }
 }
 
+/** Whether the weights of a SafeTensors model are to have this name, with the model's other files beside them. */
+export const isSingle = (path: string): boolean => path.endsWith('.safetensors');
+
+/** Requires that the files of a model can be put beside its weights: no other model's are there. */
+export async function requireNeighbours(path: string, files: readonly string[]): Promise<void> {
+  await requirePlace(path);
+  if ((await kindOf(path)) === 'file') return;
+  const folder = dirname(path);
+  const other = (await readdir(folder)).find((name) => name !== WEIGHTS && files.includes(name));
+  if (!other) return;
+  throw new BitnetError(`${folder} holds the ${other} of another model, which ${basename(path)} would replace`, {
+    hint: 'give the name of a new folder',
+  });
+}
+
+/** Puts the files of a folder beside each other, the weights last: only with them there is a model. */
+async function spread(stage: string, path: string, files: readonly string[]): Promise<void> {
+  await requireNeighbours(path, files);
+  for (const file of files.filter((name) => name !== WEIGHTS)) {
+    const place = join(dirname(path), file);
+    await rm(place, { recursive: true, force: true });
+    await rename(join(stage, file), place);
+  }
+  await rename(join(stage, WEIGHTS), path);
+}
+
 /** Renames over what is there: a file is replaced in one step, a folder must be moved out of the way first. */
 async function putInPlace(stage: string, path: string): Promise<void> {
   const files = (await kindOf(stage)) === 'folder' ? await readdir(stage) : undefined;
+  if (files && isSingle(path)) return spread(stage, path, files);
   // Much may have come there while the result was made.
   await requirePlace(path, files);
   if ((await kindOf(path)) !== 'folder') return rename(stage, path);

@@ -168,12 +168,29 @@ conversion('refuses an output of the wrong kind', async () => {
   assert.match((await refusal(() => convert(B158, aFolder, { to: 'gguf' }))).message, /is a folder/);
   const aFile = fresh();
   writeFileSync(aFile, '');
-  for (const path of [aFile, `${fresh()}.safetensors`]) {
-    assert.match((await refusal(() => convert(B158, path, { to: 'safetensors' }))).message, /is a folder, with config/);
-  }
+  assert.match((await refusal(() => convert(B158, aFile, { to: 'safetensors' }))).message, /is a folder, with config/);
   const nowhere = join(folder, 'no', 'such', 'folder.gguf');
   assert.match((await refusal(() => convert(B158, nowhere, { to: 'gguf' }))).message, /ENOENT/);
 });
+
+conversion(
+  'a name of a SafeTensors file gets its settings beside it, never in the place of another model’s',
+  async () => {
+    const place = fresh();
+    mkdirSync(place);
+    const output = join(place, 'one.safetensors');
+    for (const again of [false, true]) {
+      assert.is((await convert(B158, output, { to: 'safetensors' })).output, output, `again: ${again}`);
+      assert.equal(
+        readdirSync(place).filter((name) => !name.endsWith('.json')),
+        ['one.safetensors'],
+      );
+    }
+    assert.is((await importModel(output)).hyper.layers, (await importModel(B158)).hyper.layers);
+    const other = await refusal(() => convert(B158, join(place, 'two.safetensors'), { to: 'safetensors' }));
+    assert.match(other.message, /holds the config\.json of another model/);
+  },
+);
 
 conversion('masters of ternary weights stay real numbers where real numbers are asked for', async () => {
   const real = await convert(B158, fresh(), { to: 'gguf', type: 'f16' });
