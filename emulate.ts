@@ -7,11 +7,11 @@ import { cacheFolder } from './compiler/build/cache-folder.ts';
 import { cmakeBuild } from './compiler/build/cmake.ts';
 import { sha256 } from './compiler/build/fingerprint.ts';
 import { type Compiler, findCompiler } from './compiler/build/toolchain.ts';
-import { compile, type LowerOptions, type Progress, parseTargets, type Target } from './compiler/index.ts';
+import { type LowerOptions, type Progress, parseTargets, type Target } from './compiler/index.ts';
 import { BitnetError } from './errors.ts';
-import { isArtifact, refuseLowering } from './index.ts';
+import { artifactOf } from './index.ts';
 import { packageRoot } from './package-root.ts';
-import { type Artifact, type LogitsResult, readArtifact } from './runtime/src/index.ts';
+import { type LogitsResult, readArtifact } from './runtime/src/index.ts';
 
 const run = promisify(execFile);
 
@@ -37,7 +37,8 @@ export async function emulateLogits(
   const { onProgress, signal } = options;
   const [target] = parseTargets(id);
   if (!target.cross) throw new BitnetError(`there is no emulator for target ${target.id}`);
-  const { folder, manifest } = await openOrCompile(path, target, options);
+  const artifact = await artifactOf(path, { ...options, target: target.id });
+  const { folder, manifest } = await readArtifact(artifact);
   const entry = manifest.targets[target.id];
   if (!entry) {
     throw new BitnetError(`the artifact ${folder} has no program for ${target.id}`, {
@@ -59,18 +60,6 @@ export async function emulateLogits(
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
-}
-
-async function openOrCompile(
-  path: string,
-  target: Target,
-  options: Omit<EmulateOptions, 'target' | 'kv' | 'threads'>,
-): Promise<Artifact> {
-  if (isArtifact(path)) {
-    refuseLowering(path, options);
-    return readArtifact(path);
-  }
-  return readArtifact((await compile(path, { ...options, target: target.id })).artifact);
 }
 
 async function emulate(target: Target, args: readonly string[], signal: AbortSignal | undefined): Promise<void> {

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Progress as CompileProgress, LowerOptions } from './compiler/index.ts';
+import type { CompileOptions, Progress as CompileProgress, LowerOptions } from './compiler/index.ts';
 import type { EmulateOptions } from './emulate.ts';
 import { BitnetError } from './errors.ts';
 import { packageRoot } from './package-root.ts';
@@ -40,24 +40,23 @@ export const isArtifact = (path: string): boolean => existsSync(join(path, 'mani
  * @throws BitnetError for a model that cannot be read or compiled, and for a target that this machine cannot run
  */
 export async function load(path: string = defaultModel(), options: LoadOptions = {}): Promise<Model> {
-  const { out, target: wanted, kernel, config, i2sLayout, force, ...rest } = options;
-  const lower: LowerOptions = { kernel, config, i2sLayout, force };
-  const target = wanted === 'native' ? undefined : wanted;
-  const open = { ...rest, target };
+  const { out, kernel, config, i2sLayout, force, ...rest } = options;
+  const target = options.target === 'native' ? undefined : options.target;
+  if (target !== undefined && !isArtifact(path)) requireRunnable(target);
+  return openArtifact(await artifactOf(path, options), { ...rest, target });
+}
+
+/**
+ * The artifact of a model: `path` itself where it is one, or what the model file there is compiled into.
+ * @throws BitnetError for a model that cannot be read or compiled, and for options that an artifact cannot follow
+ */
+export async function artifactOf(path: string, options: CompileOptions): Promise<string> {
   if (isArtifact(path)) {
-    refuseLowering(path, lower);
-    return openArtifact(path, open);
+    refuseLowering(path, options);
+    return path;
   }
-  if (target !== undefined) requireRunnable(target);
   const { compile } = await import('./compiler/index.ts');
-  const { artifact } = await compile(path, {
-    ...lower,
-    out,
-    target,
-    onProgress: open.onProgress,
-    signal: open.signal,
-  });
-  return openArtifact(artifact, open);
+  return (await compile(path, options)).artifact;
 }
 
 /** Throws a BitnetError for options that an artifact, which is compiled already, cannot follow. */

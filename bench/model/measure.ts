@@ -1,7 +1,7 @@
 import { probeMachine } from '../../artifact/machine.ts';
 import type { LowerOptions } from '../../compiler/index.ts';
 import { COMPILER_VERSION } from '../../compiler/version.ts';
-import { isArtifact, refuseLowering } from '../../index.ts';
+import { artifactOf, isArtifact } from '../../index.ts';
 import type { BenchmarkOptions, LoadOptions, Model } from '../../runtime/src/index.ts';
 import { openArtifact, readArtifact } from '../../runtime/src/index.ts';
 import { estimate } from '../../statistics.ts';
@@ -44,8 +44,11 @@ export async function shapeSubject(
  */
 export async function measureModel(path: string, options: MeasureOptions): Promise<BenchReport> {
   const { promptTokens, newTokens, sequences, repetitions, target, threads, kv = 'f16', onProgress, signal } = options;
-  if (isArtifact(path)) refuseLowering(path, options);
-  const artifact = isArtifact(path) ? path : await compiled(path, options);
+  if (target !== undefined && target !== 'native' && !isArtifact(path)) requireRunnable(target);
+  const artifact = await artifactOf(path, {
+    ...options,
+    onProgress: ({ stage, message, fraction }) => stage !== 'done' && onProgress?.(message, fraction),
+  });
   const { manifest } = await readArtifact(artifact);
   const run = Math.max(...promptTokens, newTokens + 1);
   const room = manifest.model.context - run;
@@ -87,23 +90,6 @@ export async function measureModel(path: string, options: MeasureOptions): Promi
   } finally {
     await model.dispose();
   }
-}
-
-async function compiled(path: string, options: MeasureOptions): Promise<string> {
-  const { target, out, onProgress, signal, kernel, config, i2sLayout, force } = options;
-  if (target !== undefined && target !== 'native') requireRunnable(target);
-  const { compile } = await import('../../compiler/index.ts');
-  const { artifact } = await compile(path, {
-    kernel,
-    config,
-    i2sLayout,
-    force,
-    target,
-    out,
-    onProgress: ({ stage, message, fraction }) => stage !== 'done' && onProgress?.(message, fraction),
-    signal,
-  });
-  return artifact;
 }
 
 /** Opens it some times, and keeps the last. */

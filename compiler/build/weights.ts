@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
+import { writeAll } from '../export/whole-file.ts';
 import { ModelSource } from '../import/source.ts';
 import type { ModelIR } from '../ir/model.ts';
 import { type PackedTensor, type Plan, pad16 } from '../ir/plan.ts';
@@ -17,11 +18,8 @@ class Writer {
 
   async write(bytes: Uint8Array): Promise<void> {
     this.hash.update(bytes);
-    for (let done = 0; done < bytes.length; ) {
-      const { bytesWritten } = await this.handle.write(bytes, done, bytes.length - done, this.position);
-      done += bytesWritten;
-      this.position += bytesWritten;
-    }
+    await writeAll(this.handle, bytes);
+    this.position += bytes.length;
   }
 
   async padTo(position: number): Promise<void> {

@@ -1,4 +1,4 @@
-import { isTernary } from '../import/encodings/index.ts';
+import { isMatrix, isTernary } from '../import/encodings/index.ts';
 import { CHUNK_VALUES, ModelSource } from '../import/source.ts';
 import type { Encoding, ModelIR, TensorIR } from '../ir/model.ts';
 import { Contents, decoded, valueEncoding } from './contents.ts';
@@ -35,11 +35,10 @@ export async function checkData(
     const { name, shape, encoding, offset, bytes } = tensor;
     const file = ir.source.files[tensor.file].path;
     const check = { name, shape, encoding, file, offset, bytes };
-    const isMatrix = isTernary(encoding) || tensor.quantise !== undefined;
     const found = await findings.of(
       async () => {
         if (!isTernary(encoding)) await checkFloats(contents, tensor, file, findings);
-        return isMatrix ? checkTernary(contents, tensor) : undefined;
+        return isMatrix(tensor) ? checkTernary(contents, tensor) : undefined;
       },
       { tensor: name, file, offset },
     );

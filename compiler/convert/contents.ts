@@ -5,6 +5,9 @@ import type { FloatEncodingName, TensorIR } from '../ir/model.ts';
 import type { Converted, ConvertedFloats, ConvertedTernary } from './recipe.ts';
 import { reorderRows } from './row-order.ts';
 
+/** The optional tensor whose value multiplies the scale of a matrix. */
+export const scaleName = (matrix: string): string => matrix.replace(/\.weight$/, '.scale');
+
 /**
  * The codes and the one scale of a ternary matrix, its `.scale` tensor multiplied in as it is where it is run.
  * The codes go to the start of `into`, which is long enough.
@@ -15,7 +18,7 @@ export async function effectiveTernary(
   into: Uint8Array<ArrayBuffer>,
 ): Promise<Ternary> {
   const { codes, scale } = await source.ternary(name, into);
-  const factor = name.replace(/\.weight$/, '.scale');
+  const factor = scaleName(name);
   if (!source.has(factor)) return { codes, scale };
   return { codes, scale: Math.fround(scale * (await source.values(factor))[0]) };
 }

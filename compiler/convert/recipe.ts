@@ -1,10 +1,10 @@
 import { BitnetError } from '../../errors.ts';
-import { encodedBytes, FLOAT, isTernary } from '../import/encodings/index.ts';
+import { encodedBytes, FLOAT, isMatrix, isTernary } from '../import/encodings/index.ts';
 import { ROPE_FACTORS } from '../import/gguf/rope.ts';
 import type { Encoding, FloatEncodingName, ModelIR, TableTile, TensorIR, TernaryEncodingName } from '../ir/model.ts';
 import type { KernelConfig } from '../kernels/config.ts';
 import { architectureOf } from '../models/index.ts';
-import { valueEncoding } from './contents.ts';
+import { scaleName, valueEncoding } from './contents.ts';
 import { type ConvertOptions, EMBED_TYPES, type EmbedType, type Format, WEIGHT_TYPES } from './options.ts';
 import { rowOrder } from './row-order.ts';
 import { chooseTile, tileOf, tilesOf } from './tiles.ts';
@@ -62,11 +62,6 @@ export interface Recipe {
 }
 
 const TABLES: readonly string[] = ['token_embd.weight', 'output.weight'];
-
-const scaleName = (matrix: string): string => matrix.replace(/\.weight$/, '.scale');
-
-/** Whether a tensor holds ternary weights, or real numbers that stand for them. */
-const isMatrix = ({ encoding, quantise }: TensorIR): boolean => isTernary(encoding) || quantise !== undefined;
 
 /** What the ternary matrices of the result are stored as. Throws a BitnetError where the format has no such type. */
 export function weightEncoding({ to, type }: ConvertOptions): WeightEncoding {

@@ -1,7 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { BitnetError } from '../../errors.ts';
 import type { FloatEncodingName, ModelIR, TensorIR } from '../ir/model.ts';
-import { AbsmeanQuantiser, decodeTernary, FLOAT, isTernary, type Ternary } from './encodings/index.ts';
+import { AbsmeanQuantiser, decodeTernary, FLOAT, isMatrix, isTernary, type Ternary } from './encodings/index.ts';
 
 /** Values read at a time where a tensor is taken as it is: whole blocks of every encoding. */
 export const CHUNK_VALUES = 1 << 21;
@@ -87,8 +87,8 @@ export class ModelSource implements AsyncDisposable {
    */
   async ternary(name: string, into?: Uint8Array<ArrayBuffer>): Promise<Ternary> {
     const tensor = this.tensor(name);
-    const { encoding, shape, scale, tile, quantise } = tensor;
-    if (!isTernary(encoding) && quantise === undefined) throw new BitnetError(`tensor ${name} is not ternary`);
+    const { encoding, shape, scale, tile } = tensor;
+    if (!isMatrix(tensor)) throw new BitnetError(`tensor ${name} is not ternary`);
     try {
       if (!isTernary(encoding)) return await this.quantised(tensor, into);
       const { byteOrder } = this.ir.source;

@@ -1,5 +1,5 @@
 import { BitnetError } from '../../errors.ts';
-import { isTernary } from '../import/encodings/index.ts';
+import { isMatrix, isTernary } from '../import/encodings/index.ts';
 import type { Architecture } from '../models/index.ts';
 import type { ModelIR, TensorIR } from './model.ts';
 
@@ -84,7 +84,7 @@ function* tensorFaults(tensor: TensorIR, expected: Expected, architecture: strin
       hint: `the hyper-parameters of a '${architecture}' model ask for that shape; the file may be damaged or mislabelled`,
     });
   }
-  if (expected.ternary && !isTernary(tensor.encoding) && tensor.quantise === undefined) {
+  if (expected.ternary && !isMatrix(tensor)) {
     yield new BitnetError(`tensor ${tensor.name} is stored as ${tensor.encoding}, but ternary weights are expected`, {
       hint: 'Ternary types are read, and f32, f16 and bf16 masters are quantised; other types have lost what that needs.',
     });

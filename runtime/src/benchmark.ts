@@ -208,11 +208,11 @@ async function runTogether(
   return { seconds: meanNs / 1e9, firstTokenMs: Math.max(...all.map(({ firstTokenNs }) => firstTokenNs)) / 1e6 };
 }
 
-/** Takes the most probable token every time, whatever it is, and never waits for who reads them. */
-async function generate(engine: Engine, prompt: number[], tokens: number, signal?: AbortSignal): Promise<NativeStats> {
-  const options: NativeGenerateOptions = {
+/** The most probable token every time, whatever it is; nobody waits for who reads them. */
+export function greedyOptions(tokens: number, vocab: number): NativeGenerateOptions {
+  return {
     maxTokens: tokens,
-    vocab: engine.facts.vocab,
+    vocab,
     queue: tokens,
     stopTokens: new Int32Array(),
     temperature: 0,
@@ -227,6 +227,10 @@ async function generate(engine: Engine, prompt: number[], tokens: number, signal
     biasTokens: new Int32Array(),
     biases: new Float64Array(),
   };
+}
+
+async function generate(engine: Engine, prompt: number[], tokens: number, signal?: AbortSignal): Promise<NativeStats> {
+  const options = greedyOptions(tokens, engine.facts.vocab);
   let stats: NativeStats | undefined;
   const start = Int32Array.from(prompt);
   for await (const output of engine.run<GenerationOutput>((it) => it.generate(start, options), signal)) {

@@ -4,8 +4,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { packageRoot } from '../../package-root.ts';
 import { type Bed, skip, testBeds } from '../support/beds.ts';
-import { assertLogits, type Compiled, compileFor, logitsOf } from '../support/logits.ts';
-import { runner } from '../support/runner.ts';
+import { assertLogits, assertSelfTest, type Compiled, compileFor, logitsOf } from '../support/logits.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 interface Fixture {
@@ -66,15 +65,7 @@ function registerFor(bed: Bed, fixture: Fixture): void {
   });
 
   golden(`${title}: the self-test gives the manifest's checksums`, async () => {
-    const { library, weights, manifest } = await compiled();
-    const { stdout, stderr } = await runner(bed, 'selftest', library, weights);
-    assert.is(stderr, '');
-    const lines = stdout.toString().trim().split('\n');
-    const expected = manifest.targets[bed.target.id].kernels.map(({ name, checksum }) => ({ name, checksum }));
-    assert.equal(
-      lines.map((line) => JSON.parse(line)),
-      expected,
-    );
+    await assertSelfTest(await compiled());
   });
 }
 

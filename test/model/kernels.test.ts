@@ -5,9 +5,8 @@ import * as assert from 'uvu/assert';
 import { compile, formatKernelConfig, parseKernelConfig } from '../../compiler/index.ts';
 import { packageRoot } from '../../package-root.ts';
 import { nativeTarget } from '../../targets/index.ts';
-import { type Bed, skip, testBeds } from '../support/beds.ts';
-import { type Compiled, compileFor, logitsOf } from '../support/logits.ts';
-import { runner } from '../support/runner.ts';
+import { skip, testBeds } from '../support/beds.ts';
+import { assertSelfTest, type Compiled, compileFor, logitsOf } from '../support/logits.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 const FIXTURES = join(packageRoot(), 'test', 'fixtures');
@@ -27,17 +26,6 @@ async function logitBytes(model: Compiled, file: string): Promise<Buffer> {
   return Buffer.concat(rows.map((row) => new Uint8Array(row.slice().buffer)));
 }
 
-async function assertSelfTest(bed: Bed, { library, weights, manifest }: Compiled): Promise<void> {
-  const { stdout, stderr } = await runner(bed, 'selftest', library, weights);
-  assert.is(stderr, '');
-  const lines = stdout.toString().trim().split('\n');
-  const expected = manifest.targets[bed.target.id].kernels.map(({ name, checksum }) => ({ name, checksum }));
-  assert.equal(
-    lines.map((line) => JSON.parse(line)),
-    expected,
-  );
-}
-
 for (const bed of beds) {
   const tried = bed.target.id === nativeTarget().id ? fixtures : [EVERYWHERE];
   for (const fixture of tried) {
@@ -49,7 +37,7 @@ for (const bed of beds) {
         const { kernels: used, layout } = model.manifest.targets[bed.target.id];
         assert.ok(layout.startsWith(`${kernel}_`));
         assert.ok(used.every(({ name }) => name.startsWith(`bn_bitlinear_${kernel}_`)));
-        await assertSelfTest(bed, model);
+        await assertSelfTest(model);
         bytes.push(await logitBytes(model, file));
       }
       for (const other of bytes) assert.ok(other.equals(bytes[0]));
@@ -71,7 +59,7 @@ kernels('matrices that a configuration takes apart give the same logits, and its
   const apart = await compileFor(bed, source, folder, { config });
   const uses = apart.manifest.targets[bed.target.id].kernels.flatMap((kernel) => kernel.uses);
   for (const use of ['query', 'key', 'value', 'gate_up']) assert.ok(uses.includes(use), use);
-  await assertSelfTest(bed, apart);
+  await assertSelfTest(apart);
   const file = join(folder, 'apart');
   assert.ok((await logitBytes(apart, file)).equals(await logitBytes(whole, file)));
   const again = await compile(source, { target: bed.target.id, out: folder, config });

@@ -71,3 +71,15 @@ export function assertLogits(actual: readonly ArrayLike<number>[], expected: rea
     `one of ${shown} is too large`,
   );
 }
+
+/** Runs a model's self-test: every kernel must give the checksum that the manifest has of it. */
+export async function assertSelfTest({ bed, library, weights, manifest }: Compiled): Promise<void> {
+  const { stdout, stderr } = await runner(bed, 'selftest', library, weights);
+  assert.is(stderr, '');
+  const lines = stdout.toString().trim().split('\n');
+  const expected = manifest.targets[bed.target.id].kernels.map(({ name, checksum }) => ({ name, checksum }));
+  assert.equal(
+    lines.map((line) => JSON.parse(line)),
+    expected,
+  );
+}

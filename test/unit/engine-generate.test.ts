@@ -2,8 +2,9 @@ import { setImmediate, setTimeout } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { BitnetError } from '../../errors.ts';
-import type { GenerationOutput, NativeEngine, NativeGenerateOptions } from '../../runtime/src/addon.ts';
+import type { GenerationOutput, NativeEngine } from '../../runtime/src/addon.ts';
 import { loadAddon } from '../../runtime/src/addon.ts';
+import { greedyOptions } from '../../runtime/src/benchmark.ts';
 import type { GenerateOptions, Generation, LoadOptions, Model } from '../../runtime/src/index.ts';
 import {
   A,
@@ -257,7 +258,7 @@ test('the engine is never further ahead than the queue', async () => {
   const wakes = new Map<number, () => void>();
   const engine = await openNative((id) => wakes.get(id)?.());
   const queue = 8;
-  const id = engine.generate(Int32Array.of(A), nativeOptions(queue));
+  const id = engine.generate(Int32Array.of(A), { ...greedyOptions(200, VOCAB), queue: queue });
   const taken: number[][] = [];
   while (!taken.some((tokens) => tokens.length >= queue)) {
     const output = engine.take(id) as GenerationOutput | undefined;
@@ -420,26 +421,6 @@ test('a benchmark refuses what there is no room for', async () => {
   assert.match((await rejection(model.benchmark({ sequences: [5] }))).message, /sequences is 5.*opened for 4/);
   assert.match((await rejection(model.benchmark({ promptTokens: [] }))).message, /must be an array of whole numbers/);
 });
-
-function nativeOptions(queue: number): NativeGenerateOptions {
-  return {
-    maxTokens: 200,
-    vocab: VOCAB,
-    queue,
-    stopTokens: new Int32Array(),
-    temperature: 0,
-    topK: 0,
-    topP: 1,
-    minP: 0,
-    repetitionPenalty: 1,
-    presencePenalty: 0,
-    frequencyPenalty: 0,
-    penaltyLastN: 0,
-    seed: 0,
-    biasTokens: new Int32Array(),
-    biases: new Float64Array(),
-  };
-}
 
 async function openNative(wake: (id: number) => void): Promise<NativeEngine> {
   const folder = toyArtifact();

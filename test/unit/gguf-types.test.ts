@@ -11,9 +11,9 @@ import { importModel } from '../../compiler/import/index.ts';
 import { ModelSource } from '../../compiler/import/source.ts';
 import type { TableTile } from '../../compiler/ir/model.ts';
 import { type KernelConfig, parseKernelConfig } from '../../compiler/kernels/config.ts';
-import { BitnetError } from '../../errors.ts';
 import { packageRoot } from '../../package-root.ts';
 import { GgufBytes, smallModel } from '../gguf-bytes.ts';
+import { refusal } from '../support/refusal.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'bitnet-gguf-types-'));
 const path = join(folder, 'case.gguf');
@@ -25,15 +25,6 @@ types.after(() => rmSync(folder, { recursive: true }));
 function save(file: GgufBytes): string {
   writeFileSync(path, file.build());
   return path;
-}
-
-async function refusal(work: Promise<unknown>): Promise<BitnetError> {
-  const error = await work.then(
-    () => assert.unreachable('it should have been refused'),
-    (error: unknown) => error,
-  );
-  assert.instance(error, BitnetError);
-  return error as BitnetError;
 }
 
 /** How a tensor of 64 × 384 weights that takes so many bytes is listed, in a file that says no more of itself. */
@@ -84,7 +75,7 @@ types('where the space does not tell, file type and architecture do, if they agr
 
 types('refuses an ambiguous type, with what speaks for each', async () => {
   const file = smallModel().u32('general.file_type', 25).tensor('odd', [256], 36, Buffer.alloc(256)).floats('end', [1]);
-  const { message, hint } = await refusal(importModel(save(file)));
+  const { message, hint } = await refusal(() => importModel(save(file)));
   assert.match(message, /the tensor odd may be I2_S or IQ4_NL_4_4: as bitnet\.cpp's I2_S it takes 96 bytes, and /);
   assert.match(
     message,
@@ -123,16 +114,16 @@ for (const [encoding, type, tile] of [
   types(`${encoding} of number ${type}: says what is missing of the .ini`, async () => {
     const NAME = encoding.toUpperCase();
     save(file());
-    const without = await refusal(importModel(path));
+    const without = await refusal(() => importModel(path));
     assert.match(
       without.message,
       new RegExp(`the ${NAME} tensor blk\\.0\\.ffn_up\\.weight of 64 × 96 weights is laid out`),
     );
     assert.match(without.hint!, /--config FILE\.ini/);
-    const other = await refusal(importModel(path, { config: config(tile, 96, 64) }));
+    const other = await refusal(() => importModel(path, { config: config(tile, 96, 64) }));
     assert.match(other.message, /ffn_up\.weight of 64 × 96 weights has no section in k\.ini/);
     assert.match(other.hint!, /m = 64 and k = 96/);
-    const misfit = await refusal(importModel(path, { config: config({ ...tile, BM: 128 }) }));
+    const misfit = await refusal(() => importModel(path, { config: config({ ...tile, BM: 128 }) }));
     assert.match(misfit.message, /does not fit \[Kernels_0\] of k\.ini: the tile bm = 128, .*divide the rows/);
   });
 }
@@ -178,10 +169,10 @@ types('quantises plain matrices where ternary weights are expected, and nothing 
   );
   {
     await using source = await ModelSource.open(await importModel(path));
-    const error = await refusal(source.ternary('blk.0.ffn_up.weight'));
+    const error = await refusal(() => source.ternary('blk.0.ffn_up.weight'));
     assert.match(error.message, /tensor blk\.0\.ffn_up\.weight: the weights are not near ternary/);
     assert.match(error.hint!, /--force/);
-    assert.match((await refusal(source.ternary('blk.0.ffn_norm.weight'))).message, /is not ternary/);
+    assert.match((await refusal(() => source.ternary('blk.0.ffn_norm.weight'))).message, /is not ternary/);
   }
   await using forced = await ModelSource.open(await importModel(path, { force: true }));
   assert.is(forced.tensor('blk.0.ffn_up.weight').quantise, 'any');
@@ -255,7 +246,10 @@ types('writes TL2 in the space that it is read from, and refuses what GGUF has n
     ],
   );
   const packed = { name: 'p', shape: [4, 8], encoding: 'hf_u8', data: () => [new Uint8Array(8)] } as const;
-  assert.match((await refusal(writeGguf(path, new Map(), [packed]))).message, /tensor p cannot be stored as hf_u8/);
+  assert.match(
+    (await refusal(() => writeGguf(path, new Map(), [packed]))).message,
+    /tensor p cannot be stored as hf_u8/,
+  );
 });
 
 types.run();

@@ -7,9 +7,9 @@ import { writeGguf } from '../../compiler/export/gguf.ts';
 import { readGguf } from '../../compiler/import/gguf/reader.ts';
 import { llama3Factors } from '../../compiler/import/gguf/rope.ts';
 import { importModel } from '../../compiler/import/index.ts';
-import { BitnetError } from '../../errors.ts';
 import { packageRoot } from '../../package-root.ts';
 import { GgufBytes, smallModel } from '../gguf-bytes.ts';
+import { refusal } from '../support/refusal.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'bitnet-gguf-'));
 const path = join(folder, 'case.gguf');
@@ -21,15 +21,6 @@ gguf.after(() => rmSync(folder, { recursive: true }));
 function save(file: GgufBytes): string {
   writeFileSync(path, file.build());
   return path;
-}
-
-async function refusal(work: Promise<unknown>): Promise<BitnetError> {
-  const error = await work.then(
-    () => assert.unreachable('it should have been refused'),
-    (error: unknown) => error,
-  );
-  assert.instance(error, BitnetError);
-  return error as BitnetError;
 }
 
 for (const byteOrder of ['little', 'big'] as const) {
@@ -192,7 +183,7 @@ gguf('lists tensors of types that it does not know, and refuses to import them',
       ['number 999', undefined],
     ],
   );
-  const error = await refusal(importModel(path));
+  const error = await refusal(() => importModel(path));
   assert.match(error.message, /tensor extra has the type IQ2_XXS/);
   assert.match(error.hint!, /I2_S, TQ1_0, TQ2_0/);
 });
@@ -202,7 +193,7 @@ gguf('tells I2_S from the old type of the same number by its space', async () =>
   const { tensors } = await readGguf(save(file));
   assert.is(tensors.find(({ name }) => name === 'old')!.typeName, 'IQ4_NL_4_4');
   assert.is(tensors.find(({ name }) => name === 'blk.0.attn_q.weight')!.typeName, 'I2_S');
-  assert.match((await refusal(importModel(path))).message, /tensor old has the type IQ4_NL_4_4/);
+  assert.match((await refusal(() => importModel(path))).message, /tensor old has the type IQ4_NL_4_4/);
 });
 
 gguf('reads rope factors from their tensor, in either byte order', async () => {
@@ -212,7 +203,7 @@ gguf('reads rope factors from their tensor, in either byte order', async () => {
     assert.not.ok(model.tensors.some(({ name }) => name === 'rope_freqs.weight'));
   }
   for (const bad of [[1, 2, 3], [1, 0], [1, Number.NaN], [1]]) {
-    const error = await refusal(importModel(save(smallModel().floats('rope_freqs.weight', bad))));
+    const error = await refusal(() => importModel(save(smallModel().floats('rope_freqs.weight', bad))));
     assert.match(error.message, /rope_freqs\.weight/);
   }
 });
@@ -221,7 +212,9 @@ gguf('scales rope linearly', async () => {
   const key = 'bitnet-b1.58.rope.scaling';
   const model = await importModel(save(smallModel().text(`${key}.type`, 'linear').f32(`${key}.factor`, 4)));
   assert.equal(model.hyper.rope.scaling, { kind: 'linear', factor: 4 });
-  const error = await refusal(importModel(save(smallModel().text(`${key}.type`, 'yarn').f32(`${key}.factor`, 4))));
+  const error = await refusal(() =>
+    importModel(save(smallModel().text(`${key}.type`, 'yarn').f32(`${key}.factor`, 4))),
+  );
   assert.match(error.message, /rope\.scaling\.type is "yarn", which is not supported/);
 });
 
@@ -261,18 +254,21 @@ gguf('says what is wrong with a model', async () => {
       /add_bos_token is "y"/,
     ],
   ];
-  for (const [file, message] of cases) assert.match((await refusal(importModel(save(file)))).message, message);
+  for (const [file, message] of cases) assert.match((await refusal(() => importModel(save(file)))).message, message);
 });
 
 gguf('refuses what is no GGUF file, and says what it is', async () => {
-  assert.match((await refusal(importModel(join(folder, 'none')))).message, /cannot read .*ENOENT/);
-  assert.match((await refusal(readGguf(folder))).message, /is not a file/);
-  assert.match((await refusal(importModel(folder))).message, /config\.json is missing/);
+  assert.match((await refusal(() => importModel(join(folder, 'none')))).message, /cannot read .*ENOENT/);
+  assert.match((await refusal(() => readGguf(folder))).message, /is not a file/);
+  assert.match((await refusal(() => importModel(folder))).message, /config\.json is missing/);
   writeFileSync(path, 'hello');
-  assert.match((await refusal(importModel(path))).message, /not a model file/);
-  assert.match((await refusal(readGguf(path))).message, /file ends/);
-  assert.match((await refusal(importModel(save(smallModel({ version: 1 }))))).message, /version 1/);
-  assert.match((await refusal(importModel(save(smallModel({ version: 4 }))))).message, /4 is not a known GGUF version/);
+  assert.match((await refusal(() => importModel(path))).message, /not a model file/);
+  assert.match((await refusal(() => readGguf(path))).message, /file ends/);
+  assert.match((await refusal(() => importModel(save(smallModel({ version: 1 }))))).message, /version 1/);
+  assert.match(
+    (await refusal(() => importModel(save(smallModel({ version: 4 }))))).message,
+    /4 is not a known GGUF version/,
+  );
 });
 
 gguf('writes what it reads, and nothing when it fails', async () => {
@@ -297,8 +293,8 @@ gguf('writes what it reads, and nothing when it fails', async () => {
 
   const short = { name: 'a', shape: [3], encoding: 'f32', data: () => halves } as const;
   const failed = join(folder, 'failed.gguf');
-  assert.match((await refusal(writeGguf(failed, new Map(), [short]))).message, /8 bytes of data instead of 12/);
-  assert.match((await refusal(writeGguf(join(folder, 'no/where'), new Map(), []))).message, /cannot write/);
+  assert.match((await refusal(() => writeGguf(failed, new Map(), [short]))).message, /8 bytes of data instead of 12/);
+  assert.match((await refusal(() => writeGguf(join(folder, 'no/where'), new Map(), []))).message, /cannot write/);
   assert.not.ok(readdirSync(folder).some((name) => name.startsWith('failed')));
 });
 

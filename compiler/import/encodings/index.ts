@@ -1,5 +1,5 @@
 import { BitnetError } from '../../../errors.ts';
-import type { Encoding, FloatEncodingName, TableTile, TernaryEncodingName } from '../../ir/model.ts';
+import type { Encoding, FloatEncodingName, TableTile, TensorIR, TernaryEncodingName } from '../../ir/model.ts';
 import { type FloatEncoding, words32 } from './float.ts';
 import { hf_u8 } from './hf_u8.ts';
 import { i2_s, i2_s_r4, i2_s64 } from './i2_s.ts';
@@ -51,6 +51,9 @@ function matrix(shape: readonly number[]): { rows: number; cols: number; count: 
     return { rows, cols, count };
   throw new BitnetError(`the shape ${shape.join(' × ')} cannot be`);
 }
+
+/** Whether a tensor holds ternary weights, or real numbers that stand for them. */
+export const isMatrix = ({ encoding, quantise }: TensorIR): boolean => isTernary(encoding) || quantise !== undefined;
 
 /**
  * The bytes that a tensor of that shape (outermost dimension first) takes, padding between tensors not included.
