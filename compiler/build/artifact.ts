@@ -128,7 +128,6 @@ function modelEntry(ir: ModelIR, plan: Plan, modelHash: string): Manifest['model
     sha256: modelHash,
     parameters: ir.tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0),
     ...hyper,
-    activation: ir.hyper.activation,
     tiedHead: !plan.weights.shared.some(({ name }) => name === 'head'),
     ...(ir.pooling && { pooling: ir.pooling }),
   };
