@@ -13,7 +13,7 @@
 extern "C" {
 #endif
 
-#define BN_ABI_VERSION 2
+#define BN_ABI_VERSION 3
 
 /* How keys and values are stored in the cache. */
 enum { BN_KV_F32 = 0, BN_KV_F16 = 1 };
@@ -39,6 +39,26 @@ typedef struct bn_token {
   int32_t hidden_row; /* where its hidden state goes, likewise, or -1 */
 } bn_token;
 
+/* What the next token is chosen from, where that is less than all logits: the `keep` largest, those at most `margin`
+ * below the keep-th largest, and some more rows. */
+typedef struct bn_screen {
+  int32_t keep;        /* 1 <= keep <= BN_SCREEN_KEEP */
+  float margin;        /* >= 0 */
+  const int32_t *rows; /* [row_count], 0 <= row < vocab */
+  int32_t row_count;
+} bn_screen;
+
+#define BN_SCREEN_KEEP 256
+
+/* What a step of one token left unread: its thread 0 adds to them. */
+typedef struct bn_counts {
+  int64_t tokens;       /* steps of one token */
+  int64_t zeros;        /* of the gated hidden values, those that were known to be zero before `up` was read */
+  int64_t zero_columns; /* of the gated hidden values, those that are zero as `down` meets them */
+  int64_t screened;     /* times that a head was screened */
+  int64_t rows;         /* of a screened head, rows that were read in full */
+} bn_counts;
+
 /* Arguments of one step, read-only and shared by all its threads. */
 typedef struct bn_step_args {
   const uint8_t *weights;    /* the packed weights file, mapped; 64-byte aligned */
@@ -52,6 +72,10 @@ typedef struct bn_step_args {
   int32_t logits_count;      /* how many of them have logits_row >= 0 */
   float *logits;             /* [logits_count][vocab]; not touched where nobody wants them */
   float *hidden;             /* [tokens with hidden_row >= 0][embedding]: what the head reads, after the last norm */
+  /* Null, or one that asks for less than all logits; only where logits_count is 1. The row then holds what the full head
+   * gives, bit for bit, in all places that were asked for, and -infinity in those that it left out. */
+  const bn_screen *screen;
+  bn_counts *counts; /* null, or where to count */
   bn_team *team;
 } bn_step_args;
 

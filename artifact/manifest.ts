@@ -3,7 +3,7 @@ import { z } from 'zod';
 /** Bumped when an older runtime could misread a newer artifact. */
 export const ARTIFACT_FORMAT = 1;
 /** Equals BN_ABI_VERSION in abi.h. */
-export const ABI_VERSION = 2;
+export const ABI_VERSION = 3;
 
 const hex = z.string().regex(/^[0-9a-f]+$/);
 const count = z.number().int().nonnegative();

@@ -93,6 +93,8 @@ export type Step =
       readonly use: string;
       readonly codes: string;
       readonly scales: string;
+      /** How the codes are packed: a Layout's id. */
+      readonly layout: string;
       /** Logical rows: those of all parts, padding between parts included. */
       readonly m: number;
       readonly k: number;
@@ -151,7 +153,7 @@ export interface Plan {
   /** Bytes of workspace a token needs. */
   readonly workspaceBytes: number;
   readonly weights: {
-    /** Names the file: the layouts of its codes. */
+    /** Names the file: the layouts of its codes, in order of first use. */
     readonly layout: string;
     readonly shared: readonly PackedTensor[];
     readonly layer: readonly PackedTensor[];

@@ -32,30 +32,25 @@ interface Tiled {
 }
 
 /**
- * Decides which layout the ternary matrices are packed in, and their tiles where the layout has any. Parts of a fused
+ * Decides which layout each ternary matrix is packed in, and their tiles where the layout has any. Parts of a fused
  * matrix whose tiles differ become matrices of their own.
  *
  * Throws a BitnetError with the place in the .ini where that does not suit the model.
  */
-export function chooseKernels(
-  ir: ModelIR,
-  steps: Steps,
-  { kernel = 'auto', config }: KernelRequest,
-): { steps: Steps; layout: Layout } {
+export function chooseKernels(ir: ModelIR, steps: Steps, { kernel = 'auto', config }: KernelRequest): Steps {
   const kind = kernel === 'auto' && config ? kindOf(ir, config) : kernel;
   if (kind === 'auto' || kind === 'i2') {
     const reason = kind === 'auto' ? 'heuristic' : 'i2 was asked for';
-    return { steps: mapMatrices(steps, (step) => [{ ...step, reason }]), layout: LAYOUTS.i2 };
+    return mapMatrices(steps, (step) => [{ ...step, layout: LAYOUTS.i2.id, reason }]);
   }
   const layout = LAYOUTS[kind];
   const tiled = tilesOf(ir, layout, config);
-  const layer = mapMatrices(steps, (step) => {
+  return mapMatrices(steps, (step) => {
     const parts = MATRICES[step.use].map((name) => tiled.get(name)!);
     const [{ tile }] = parts;
-    if (!parts.every((part) => sameTile(part.tile, tile))) return split(step, parts);
-    return [{ ...step, tile, reason: [...new Set(parts.map(({ reason }) => reason))].join('; ') }];
+    if (!parts.every((part) => sameTile(part.tile, tile))) return split({ ...step, layout: layout.id }, parts);
+    return [{ ...step, layout: layout.id, tile, reason: [...new Set(parts.map(({ reason }) => reason))].join('; ') }];
   });
-  return { steps: layer, layout };
 }
 
 function mapMatrices(steps: Steps, map: (step: BitLinear) => Step[]): Steps {

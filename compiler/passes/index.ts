@@ -18,7 +18,7 @@ const MAX_TOKENS = 256;
 export function planModel(ir: ModelIR, request: KernelRequest = {}): Plan {
   const architecture = architectureOf(ir.architecture);
   verifyModel(ir, architecture);
-  const { steps, layout } = chooseKernels(ir, lower(ir, architecture), request);
+  const steps = chooseKernels(ir, lower(ir, architecture), request);
   const { buffers, workspaceBytes } = assignBuffers(ir, steps);
   return {
     name: ir.name,
@@ -30,6 +30,6 @@ export function planModel(ir: ModelIR, request: KernelRequest = {}): Plan {
     ...steps,
     buffers,
     workspaceBytes,
-    weights: layoutWeights(ir, steps, layout),
+    weights: layoutWeights(ir, steps),
   };
 }

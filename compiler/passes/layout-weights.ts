@@ -2,8 +2,11 @@ import { encodedBytes } from '../import/encodings/index.ts';
 import type { ModelIR } from '../ir/model.ts';
 import { type PackedTensor, type Part, type Plan, pad16, pad64, type Step } from '../ir/plan.ts';
 import { layerLinears } from '../ir/verify.ts';
-import { type Layout, packedBytes } from '../kernels/layout.ts';
+import { layoutOf } from '../kernels/index.ts';
+import { packedBytes } from '../kernels/layout.ts';
 import { MATRICES, type Steps } from './lower.ts';
+
+type BitLinear = Extract<Step, { op: 'bitlinear' }>;
 
 /** A packed tensor whose place is not decided. */
 type Unplaced = PackedTensor extends infer T ? (T extends PackedTensor ? Omit<T, 'offset'> : never) : never;
@@ -33,7 +36,7 @@ function normsOf(step: Step): string[] {
 }
 
 /** Lays out the packed weights in the order in which a step reads them: tables first, then layer by layer. */
-export function layoutWeights(ir: ModelIR, { layer: steps }: Steps, layout: Layout): Plan['weights'] {
+export function layoutWeights(ir: ModelIR, { layer: steps }: Steps): Plan['weights'] {
   const byName = new Map(ir.tensors.map((tensor) => [tensor.name, tensor]));
   const vector = (name: string, tensor: string, size: number): Unplaced => ({
     name,
@@ -50,7 +53,8 @@ export function layoutWeights(ir: ModelIR, { layer: steps }: Steps, layout: Layo
 
   const { layers, embedding } = ir.hyper;
   const linears = layerLinears(ir);
-  const matrix = (use: string): Unplaced[] => {
+  const matrix = ({ use, layout: id }: BitLinear): Unplaced[] => {
+    const layout = layoutOf(id);
     let rows = 0;
     const parts = MATRICES[use].map((name): Part => {
       const linear = linears.find((candidate) => candidate.name === name)!;
@@ -64,7 +68,7 @@ export function layoutWeights(ir: ModelIR, { layer: steps }: Steps, layout: Layo
     const cols = linears.find((candidate) => candidate.name === MATRICES[use][0])!.cols;
     return [
       { name: `${use}_scales`, kind: 'scales', of: use, groups: rows / 16, bytes: rows / 4 },
-      { name: use, kind: 'codes', layout: layout.id, parts, rows, cols, bytes: packedBytes(layout, rows, cols) },
+      { name: use, kind: 'codes', layout: id, parts, rows, cols, bytes: packedBytes(layout, rows, cols) },
     ];
   };
 
@@ -75,9 +79,10 @@ export function layoutWeights(ir: ModelIR, { layer: steps }: Steps, layout: Layo
     vector('output_norm', 'output_norm.weight', embedding),
   ]);
   const norm = (name: string) => vector(name, `${name}.weight`, byName.get(`blk.0.${name}.weight`)!.shape[0]);
-  const layer = place(steps.flatMap((step) => (step.op === 'bitlinear' ? matrix(step.use) : normsOf(step).map(norm))));
+  const layer = place(steps.flatMap((step) => (step.op === 'bitlinear' ? matrix(step) : normsOf(step).map(norm))));
+  const layouts = steps.flatMap((step) => (step.op === 'bitlinear' ? [step.layout] : []));
   return {
-    layout: layout.id,
+    layout: [...new Set(layouts)].join('+'),
     shared: shared.tensors,
     layer: layer.tensors,
     layerBase: shared.bytes,

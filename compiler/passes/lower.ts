@@ -2,6 +2,7 @@ import type { ModelIR } from '../ir/model.ts';
 import type { Step } from '../ir/plan.ts';
 import { pad16 } from '../ir/plan.ts';
 import { hasInputNorms } from '../ir/verify.ts';
+import { i2 } from '../kernels/bitlinear-i2.ts';
 import type { Architecture } from '../models/index.ts';
 
 /** The steps of a model, before anything is laid out in memory. */
@@ -34,7 +35,20 @@ interface Target {
 /** Steps that multiply what is quantised in the buffers `q` and `quant`, or in those of a use of their own. */
 function bitlinear(use: string, m: number, k: number, { out, row = 0, accumulate = false }: Target, prefix = ''): Step {
   const [q, quant] = quantised(prefix);
-  return { op: 'bitlinear', use, codes: use, scales: `${use}_scales`, m, k, q, quant, out, row, accumulate };
+  return {
+    op: 'bitlinear',
+    use,
+    codes: use,
+    scales: `${use}_scales`,
+    layout: i2.id,
+    m,
+    k,
+    q,
+    quant,
+    out,
+    row,
+    accumulate,
+  };
 }
 
 const quantised = (prefix: string) => [`${prefix}q`, `${prefix}quant`] as const;

@@ -39,19 +39,12 @@ function choose(takes: KernelFamily['takes'], matrix: Matrix, layout: string, ta
   throw refused ?? new UnsupportedSpecError(`no kernel family reads layout ${layout}`);
 }
 
-/** How the codes that a step multiplies with are packed. */
-function layoutOfStep(plan: Plan, codes: string): string {
-  const tensor = plan.weights.layer.find(({ name }) => name === codes);
-  if (tensor?.kind !== 'codes') throw new Error(`the plan has no codes '${codes}'`);
-  return tensor.layout;
-}
-
 /** Chooses a GEMV and a GEMM kernel for each ternary matrix of the plan. */
 export function selectKernels(plan: Plan, target: Target): Choice[] {
   return plan.layer
     .filter((step) => step.op === 'bitlinear')
     .map((step) => {
-      const layout = layoutOfStep(plan, step.codes);
+      const { layout } = step;
       return {
         use: step.use,
         gemv: choose('one', step, layout, target),
