@@ -20,6 +20,7 @@ import { COMPILER_VERSION } from '../version.ts';
 import { fileFingerprint, hashFile, sha256 } from './fingerprint.ts';
 import { LIBRARY, libraryKey, writeLibrary } from './library.ts';
 import { withLock } from './lock.ts';
+import { together } from './together.ts';
 import type { Compiler } from './toolchain.ts';
 import { trialChecksums } from './trials.ts';
 import { writeWeights } from './weights.ts';
@@ -140,12 +141,17 @@ function bytesPerToken(plan: Plan): number {
   return shared.some(({ name }) => name === 'head') ? bytes - embedding.bytes : bytes;
 }
 
-async function targetEntry(plan: Plan, program: Program, stage: string, weightsFile: string): Promise<TargetEntry> {
-  const { target, choices, sources, compiler } = program;
+async function targetEntry(
+  plan: Plan,
+  { target, choices, compiler }: Program,
+  key: string,
+  stage: string,
+  weightsFile: string,
+): Promise<TargetEntry> {
   const library = `${target.id}/${LIBRARY}`;
   const checksums = await trialChecksums(plan, weightsFile, choices);
   return {
-    key: libraryKey(sources, target, compiler),
+    key,
     library,
     sha256: await hashFile(join(stage, library)),
     layout: plan.weights.layout,
@@ -217,19 +223,17 @@ export async function buildArtifact(
 
       try {
         await mkdir(stage, { recursive: true });
-        const weights = old?.weights ?? (await stageModel(ir, plan, stage, onProgress, signal));
+        const tell = turns(old === undefined, onProgress);
+        const [weights, keys] = await together(
+          signal,
+          async (either) => old?.weights ?? (await stageModel(ir, plan, stage, tell, either)),
+          (either) => buildPrograms(missing, stage, tell, either),
+        );
         const weightsFile = join(old ? folder : stage, weights[plan.weights.layout].file);
         const targets: Record<string, TargetEntry> = { ...old?.targets };
         for (const [index, program] of missing.entries()) {
-          const { target, sources, compiler } = program;
           signal?.throwIfAborted();
-          onProgress?.({
-            stage: 'build',
-            message: `building ${target.id} with ${compiler.command}`,
-            fraction: index / missing.length,
-          });
-          await writeLibrary(join(stage, target.id), sources, target, compiler, signal);
-          targets[target.id] = await targetEntry(plan, program, stage, weightsFile);
+          targets[program.target.id] = await targetEntry(plan, program, keys[index], stage, weightsFile);
         }
         const manifest = manifestSchema.parse({
           format: ARTIFACT_FORMAT,
@@ -258,25 +262,56 @@ export async function buildArtifact(
   );
 }
 
+/**
+ * Weights are packed while programs are built: one thing at a time is told, the packing as long as it lasts, then what is
+ * being built.
+ */
+function turns(packing: boolean, onProgress: BuildOptions['onProgress']): (progress: Progress) => void {
+  let building: Progress | undefined;
+  let packed = !packing;
+  return (progress) => {
+    if (progress.stage === 'build') building = progress;
+    if (packed !== (progress.stage === 'build')) return;
+    onProgress?.(progress);
+    if (progress.fraction !== 1) return;
+    packed = true;
+    if (building) onProgress?.(building);
+  };
+}
+
 /** Writes what does not depend on a target: packed weights and tokenizer. */
 async function stageModel(
   ir: ModelIR,
   plan: Plan,
   stage: string,
-  onProgress: BuildOptions['onProgress'],
-  signal: AbortSignal | undefined,
+  onProgress: (progress: Progress) => void,
+  signal: AbortSignal,
 ): Promise<Record<string, WeightsEntry>> {
   const file = `weights/${plan.weights.layout}.bin`;
   await mkdir(join(stage, 'weights'));
-  const sha256 = await writeWeights(
-    ir,
-    plan,
-    join(stage, file),
-    (fraction) => onProgress?.({ stage: 'pack', message: 'packing weights', fraction }),
+  const sha256 = await writeWeights(ir, plan, join(stage, file), {
+    onProgress: (fraction) => onProgress({ stage: 'pack', message: 'packing weights', fraction }),
     signal,
-  );
+  });
   await writeFile(join(stage, TOKENIZER_FILE), serialiseTokenizer(ir.tokenizer));
   return { [plan.weights.layout]: { file, bytes: plan.weights.bytes, sha256, tensors: tensorEntries(plan) } };
+}
+
+/** Builds programs, one after the other: each build takes all cores. Returns their keys. */
+async function buildPrograms(
+  programs: readonly Program[],
+  stage: string,
+  onProgress: (progress: Progress) => void,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const keys: string[] = [];
+  for (const [index, { target, sources, compiler }] of programs.entries()) {
+    signal.throwIfAborted();
+    const message = `building ${target.id} with ${compiler.command}`;
+    onProgress({ stage: 'build', message, fraction: index / programs.length });
+    keys.push(await writeLibrary(join(stage, target.id), sources, target, compiler, signal));
+  }
+  return keys;
 }
 
 /** Moves new programs into an artifact; the manifest last, as it says which libraries to trust. */

@@ -25,6 +25,8 @@ function cmake(args: readonly string[], compiler: Compiler, signal: AbortSignal 
       log += chunk;
     });
     child.on('error', (cause: NodeJS.ErrnoException) => {
+      // What was killed, and what it has started, still writes until it is closed.
+      if (signal?.aborted) return;
       if (cause.code !== 'ENOENT') reject(cause);
       else reject(new BitnetError('cmake was not found', { hint: 'apt-get install cmake', cause }));
     });

@@ -19,7 +19,7 @@ export function libraryKey(sources: readonly Source[], target: Target, compiler:
 
 /**
  * Puts the program of one target into `folder`: its sources, build script and library. A library built before from the
- * same sources, flags and compiler is taken from the user's cache, whatever model it was built for.
+ * same sources, flags and compiler is taken from the user's cache, whatever model it was built for. Returns its key.
  */
 export async function writeLibrary(
   folder: string,
@@ -27,7 +27,7 @@ export async function writeLibrary(
   target: Target,
   compiler: Compiler,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<string> {
   const key = libraryKey(sources, target, compiler);
   await mkdir(folder, { recursive: true });
   for (const { file, text } of [...sources, renderBuildScript(sources, target, key)]) {
@@ -37,7 +37,7 @@ export async function writeLibrary(
   const cached = cacheFolder('libraries', `${key}.so`);
   try {
     await cp(cached, library);
-    return;
+    return key;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
@@ -47,4 +47,5 @@ export async function writeLibrary(
   const temporary = `${cached}.${randomUUID()}`;
   await cp(library, temporary);
   await rename(temporary, cached);
+  return key;
 }

@@ -1,10 +1,14 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { writeAll } from '../export/whole-file.ts';
-import { ModelSource } from '../import/source.ts';
-import type { ModelIR } from '../ir/model.ts';
-import { type PackedTensor, type Plan, pad16 } from '../ir/plan.ts';
-import { layoutOf } from '../kernels/index.ts';
+import type { SourceIR } from '../import/source.ts';
+import type { Plan } from '../ir/plan.ts';
+import { inOrder } from '../threads/in-order.ts';
+import { Pool, threadsFor } from '../threads/pool.ts';
+import { piecesOf } from './pieces.ts';
+
+/** Hashed and written at a time, so that the event loop turns. */
+const SLICE = 4 << 20;
 
 /** Appends to the weights file, hashing on the way. */
 class Writer {
@@ -17,12 +21,18 @@ class Writer {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    this.hash.update(bytes);
-    await writeAll(this.handle, bytes);
+    for (let at = 0; at < bytes.length; at += SLICE) {
+      const slice = bytes.subarray(at, at + SLICE);
+      const written = writeAll(this.handle, slice);
+      this.hash.update(slice);
+      await written;
+    }
     this.position += bytes.length;
   }
 
+  /** Zeros up to a position that is not behind. */
   async padTo(position: number): Promise<void> {
+    if (position < this.position) throw new Error(`what goes to ${position} follows what ended at ${this.position}`);
     if (position > this.position) await this.write(new Uint8Array(position - this.position));
   }
 
@@ -31,91 +41,39 @@ class Writer {
   }
 }
 
-/** Packs the tensors of one model; one instance per compilation. */
-class Packer {
-  private readonly source: ModelSource;
-  /** Unpacked codes of one tensor at a time: page faults on fresh memory would cost more than the decoding. */
-  private codes = new Uint8Array(0);
-
-  constructor(source: ModelSource) {
-    this.source = source;
-  }
-
-  async vector(name: string, size: number): Promise<Uint8Array> {
-    const padded = new Float32Array(pad16(size));
-    padded.set(await this.source.values(name));
-    return new Uint8Array(padded.buffer);
-  }
-
-  /** The scales of a fused matrix's row groups, and its packed codes part by part. */
-  async matrix(packed: Extract<PackedTensor, { kind: 'codes' }>, prefix: string) {
-    const scales = new Float32Array(packed.rows / 16);
-    const blocks: Uint8Array[] = [];
-    const cols = packed.cols;
-    for (const part of packed.parts) {
-      const count = part.rows * cols;
-      if (this.codes.length < count) this.codes = new Uint8Array(count);
-      const { codes, scale } = await this.source.ternary(prefix + part.tensor, this.codes);
-      const factor = part.scaleTensor === null ? 1 : (await this.source.values(prefix + part.scaleTensor))[0];
-      scales.fill(scale * factor, part.firstRow / 16, (part.firstRow + pad16(part.rows)) / 16);
-      blocks.push(layoutOf(packed.layout).pack(codes, part.rows, cols));
-    }
-    return { scales: new Uint8Array(scales.buffer), blocks };
-  }
+export interface WriteOptions {
+  readonly onProgress?: (fraction: number) => void;
+  readonly signal?: AbortSignal;
+  /** Threads that pack; 0: the caller's own. Default: as many as the size is worth. */
+  readonly threads?: number;
 }
 
 /**
- * Writes the packed weights file of a plan, tensor by tensor, so that memory stays at the largest matrix.
+ * Writes the packed weights file of a plan, piece by piece: memory stays at a few matrices, however many threads pack.
  * Returns its sha256.
  * Throws a BitnetError that names the tensor whose contents cannot be.
  */
 export async function writeWeights(
-  ir: ModelIR,
-  plan: Plan,
+  ir: SourceIR,
+  plan: Pick<Plan, 'weights' | 'hyper'>,
   file: string,
-  onProgress?: (fraction: number) => void,
-  signal?: AbortSignal,
+  { onProgress, signal, threads = threadsFor(plan.weights.bytes) }: WriteOptions = {},
 ): Promise<string> {
-  await using source = await ModelSource.open(ir);
+  await using pool = new Pool(ir, threads);
   const handle = await open(file, 'wx');
   await using _closing = { [Symbol.asyncDispose]: () => handle.close() };
-  const packer = new Packer(source);
   const writer = new Writer(handle);
-  const { weights } = plan;
-
-  const write = async (tensors: readonly PackedTensor[], base: number, prefix: string): Promise<void> => {
-    let pending: { name: string; blocks: readonly Uint8Array[] } | undefined;
-    for (const tensor of tensors) {
-      signal?.throwIfAborted();
-      await writer.padTo(base + tensor.offset);
-      switch (tensor.kind) {
-        case 'vector':
-          await writer.write(await packer.vector(prefix + tensor.tensor, tensor.size));
-          break;
-        case 'rows':
-          for await (const bytes of source.chunks(tensor.tensor)) await writer.write(bytes);
-          break;
-        case 'scales': {
-          const codes = tensors.find(({ name }) => name === tensor.of) as Extract<PackedTensor, { kind: 'codes' }>;
-          const { scales, blocks } = await packer.matrix(codes, prefix);
-          await writer.write(scales);
-          pending = { name: codes.name, blocks };
-          break;
-        }
-        case 'codes':
-          if (pending?.name !== tensor.name) throw new Error(`codes of ${tensor.name} do not follow their scales`);
-          for (const block of pending.blocks) await writer.write(block);
-          break;
-      }
-      onProgress?.((base + tensor.offset + tensor.bytes) / weights.bytes);
+  for await (const placed of inOrder(piecesOf(plan), pool.depth, (piece) => pool.run('pack', piece))) {
+    signal?.throwIfAborted();
+    for (const { position, bytes } of placed) {
+      await writer.padTo(position);
+      await writer.write(bytes);
     }
-  };
-
-  await write(weights.shared, 0, '');
-  for (let layer = 0; layer < plan.hyper.layers; layer++) {
-    await write(weights.layer, weights.layerBase + layer * weights.layerBytes, `blk.${layer}.`);
+    const { position, bytes } = placed.at(-1)!;
+    onProgress?.((position + bytes.length) / plan.weights.bytes);
   }
-  await writer.padTo(weights.bytes);
+  await writer.padTo(plan.weights.bytes);
   await handle.sync();
+  onProgress?.(1);
   return writer.digest();
 }

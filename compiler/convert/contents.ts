@@ -8,21 +8,6 @@ import { reorderRows } from './row-order.ts';
 /** The optional tensor whose value multiplies the scale of a matrix. */
 export const scaleName = (matrix: string): string => matrix.replace(/\.weight$/, '.scale');
 
-/**
- * The codes and the one scale of a ternary matrix, its `.scale` tensor multiplied in as it is where it is run.
- * The codes go to the start of `into`, which is long enough.
- */
-export async function effectiveTernary(
-  source: ModelSource,
-  name: string,
-  into: Uint8Array<ArrayBuffer>,
-): Promise<Ternary> {
-  const { codes, scale } = await source.ternary(name, into);
-  const factor = scaleName(name);
-  if (!source.has(factor)) return { codes, scale };
-  return { codes, scale: Math.fround(scale * (await source.values(factor))[0]) };
-}
-
 /** The data of the result's tensors, made from the input's. Keeps room for one matrix of codes, and its new order. */
 export class Contents {
   readonly #source: ModelSource;
@@ -38,7 +23,9 @@ export class Contents {
     const [rows, cols] = shape;
     const count = rows * cols;
     if (this.#codes.length < count) this.#codes = new Uint8Array(count);
-    const { codes, scale } = await effectiveTernary(this.#source, from.name, this.#codes);
+    const factor = scaleName(from.name);
+    const scaleTensor = this.#source.has(factor) ? factor : null;
+    const { codes, scale } = await this.#source.scaledTernary(from.name, scaleTensor, this.#codes);
     if (order === undefined) return { codes, scale };
     if (this.#ordered.length < count) this.#ordered = new Uint8Array(count);
     reorderRows(codes, cols, order, this.#ordered);

@@ -6,20 +6,23 @@ import { AbsmeanQuantiser, decodeTernary, FLOAT, isMatrix, isTernary, type Terna
 /** Values read at a time where a tensor is taken as it is: whole blocks of every encoding. */
 export const CHUNK_VALUES = 1 << 21;
 
+/** What reading a model's data needs of it. */
+export type SourceIR = Pick<ModelIR, 'source' | 'tensors'>;
+
 /** The data of a model's tensors: what everyone reads them through, whatever files and encodings they are in. */
 export class ModelSource implements AsyncDisposable {
-  private readonly ir: ModelIR;
+  private readonly ir: SourceIR;
   private readonly handles: readonly FileHandle[];
   private readonly tensors: ReadonlyMap<string, TensorIR>;
 
-  private constructor(ir: ModelIR, handles: readonly FileHandle[]) {
+  private constructor(ir: SourceIR, handles: readonly FileHandle[]) {
     this.ir = ir;
     this.handles = handles;
     this.tensors = new Map(ir.tensors.map((tensor) => [tensor.name, tensor]));
   }
 
   /** Opens the files of a model. Throws what the system refuses. */
-  static async open(ir: ModelIR): Promise<ModelSource> {
+  static async open(ir: SourceIR): Promise<ModelSource> {
     const handles: FileHandle[] = [];
     try {
       for (const { path } of ir.source.files) handles.push(await open(path, 'r'));
@@ -46,7 +49,7 @@ export class ModelSource implements AsyncDisposable {
   }
 
   /** Bytes of a tensor as they are in its file. */
-  async read(tensor: TensorIR, offset = 0, bytes = tensor.bytes): Promise<Uint8Array> {
+  async read(tensor: TensorIR, offset = 0, bytes = tensor.bytes): Promise<Uint8Array<ArrayBuffer>> {
     const buffer = new Uint8Array(bytes);
     const { bytesRead } = await this.handles[tensor.file].read(buffer, 0, bytes, tensor.offset + offset);
     if (bytesRead !== bytes) throw new BitnetError(`the model file ended inside tensor ${tensor.name}`);
@@ -59,18 +62,29 @@ export class ModelSource implements AsyncDisposable {
     const encoding = FLOAT[tensor.encoding as FloatEncodingName];
     const step = (CHUNK_VALUES / encoding.blockValues) * encoding.blockBytes;
     for (let at = 0; at < tensor.bytes; at += step) {
-      const bytes = await this.read(tensor, at, Math.min(step, tensor.bytes - at));
-      if (this.ir.source.byteOrder === 'big') encoding.swapBytes(bytes);
-      yield bytes;
+      yield await this.floats(tensor, at, Math.min(step, tensor.bytes - at));
     }
+  }
+
+  /** The bytes of `count` rows of a float matrix from row `first`, little-endian. */
+  async rows(name: string, first: number, count: number): Promise<Uint8Array<ArrayBuffer>> {
+    const tensor = this.tensor(name);
+    const rowBytes = tensor.bytes / tensor.shape[0];
+    return await this.floats(tensor, first * rowBytes, count * rowBytes);
+  }
+
+  /** Whole blocks of a float tensor, little-endian. */
+  private async floats(tensor: TensorIR, offset: number, bytes: number): Promise<Uint8Array<ArrayBuffer>> {
+    const read = await this.read(tensor, offset, bytes);
+    if (this.ir.source.byteOrder === 'big') FLOAT[tensor.encoding as FloatEncodingName].swapBytes(read);
+    return read;
   }
 
   /** The values of a small float tensor. Throws a BitnetError where one is not finite. */
   async values(name: string): Promise<Float32Array> {
     const tensor = this.tensor(name);
     const encoding = FLOAT[tensor.encoding as FloatEncodingName];
-    const bytes = await this.read(tensor);
-    if (this.ir.source.byteOrder === 'big') encoding.swapBytes(bytes);
+    const bytes = await this.floats(tensor, 0, tensor.bytes);
     const values = new Float32Array(tensor.shape.reduce((a, b) => a * b, 1));
     encoding.decode(bytes, values);
     const { add } = tensor;
@@ -97,6 +111,13 @@ export class ModelSource implements AsyncDisposable {
       if (!(error instanceof BitnetError)) throw error;
       throw new BitnetError(`tensor ${name}: ${error.message}`, { hint: error.hint, cause: error });
     }
+  }
+
+  /** As `ternary`, with its scale multiplied by the one value of `scaleTensor`, unless that is null, as a float32. */
+  async scaledTernary(name: string, scaleTensor: string | null, into: Uint8Array<ArrayBuffer>): Promise<Ternary> {
+    const { codes, scale } = await this.ternary(name, into);
+    if (scaleTensor === null) return { codes, scale };
+    return { codes, scale: Math.fround(scale * (await this.values(scaleTensor))[0]) };
   }
 
   /** Masters of ternary weights, in two passes over their chunks: all of them as float32 would be the largest thing. */

@@ -32,7 +32,7 @@ export const bitlinearI2Gemv: KernelFamily = {
   scratchBytes: () => 0,
 };
 
-function pack(codes: Uint8Array, rows: number, cols: number): Uint8Array {
+function pack(codes: Uint8Array, rows: number, cols: number): Uint8Array<ArrayBuffer> {
   const packed = new Uint32Array(packedBytes(i2, rows, cols) / 4).fill(0x55555555);
   const row = new Uint8Array(pad16(cols)).fill(1);
   const quads = new Uint32Array(row.buffer);

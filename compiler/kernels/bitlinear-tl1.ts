@@ -20,7 +20,7 @@ export const bitlinearTl1Gemm: KernelFamily = panelGemm('bitlinear_tl1_gemm', tl
 /** Two pairs of zero weights. */
 const ZEROS = 0x44;
 
-function pack(codes: Uint8Array, rows: number, cols: number): Uint8Array {
+function pack(codes: Uint8Array, rows: number, cols: number): Uint8Array<ArrayBuffer> {
   const packed = new Uint8Array(packedBytes(tl1, rows, cols)).fill(ZEROS);
   const row = new Uint8Array(blocksOf(tl1, cols) * tl1.columns).fill(1);
   for (let r = 0; r < rows; r++) {

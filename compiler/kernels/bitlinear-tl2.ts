@@ -23,7 +23,7 @@ const CENTRE = 13;
 /** Where the signs of a block begin. */
 const SIGNS = 256;
 
-function pack(codes: Uint8Array, rows: number, cols: number): Uint8Array {
+function pack(codes: Uint8Array, rows: number, cols: number): Uint8Array<ArrayBuffer> {
   const packed = new Uint8Array(packedBytes(tl2, rows, cols));
   const row = new Uint8Array(blocksOf(tl2, cols) * tl2.columns).fill(1);
   for (let r = 0; r < rows; r++) {

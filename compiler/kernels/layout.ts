@@ -8,7 +8,7 @@ export interface Layout {
   readonly columns: number;
   readonly blockBytes: number;
   /** Packs rows x cols codes (weight + 1), row after row. Weight 0 fills the padding. */
-  pack(codes: Uint8Array, rows: number, cols: number): Uint8Array;
+  pack(codes: Uint8Array, rows: number, cols: number): Uint8Array<ArrayBuffer>;
   /** Takes one packed row group apart again: 16 x cols codes, row after row. */
   unpackGroup(packed: Uint8Array, cols: number): Uint8Array;
 }

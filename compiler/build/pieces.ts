@@ -1,0 +1,120 @@
+import { BitnetError } from '../../errors.ts';
+import { FLOAT } from '../import/encodings/index.ts';
+import { CHUNK_VALUES } from '../import/source.ts';
+import type { FloatEncodingName } from '../ir/model.ts';
+import { type PackedTensor, type Plan, pad16 } from '../ir/plan.ts';
+import { layoutOf } from '../kernels/index.ts';
+import type { Workbench } from '../threads/workbench.ts';
+
+type Packed<K extends PackedTensor['kind']> = Extract<PackedTensor, { kind: K }>;
+
+/** A part of the weights file that can be made by itself: what a thread is given to do. */
+export type Piece = {
+  /** Before the names of the source tensors: `blk.3.` of a layer's, nothing of the others. */
+  readonly prefix: string;
+  /** Where in the file the tensors that it is of begin: their offsets count from there. */
+  readonly base: number;
+} & (
+  | { readonly kind: 'vector'; readonly tensor: Packed<'vector'> }
+  /** Some rows of a table: whole multiples of 16, but for the last ones. */
+  | { readonly kind: 'rows'; readonly tensor: Packed<'rows'>; readonly first: number; readonly count: number }
+  | { readonly kind: 'matrix'; readonly scales: Packed<'scales'>; readonly codes: Packed<'codes'> }
+);
+
+/** Bytes, and where in the weights file they go. */
+export interface Placed {
+  readonly position: number;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** The pieces of a weights file, in its order. */
+export function* piecesOf({ weights, hyper }: Pick<Plan, 'weights' | 'hyper'>): Generator<Piece> {
+  yield* piecesAmong(weights.shared, 0, '');
+  for (let layer = 0; layer < hyper.layers; layer++) {
+    yield* piecesAmong(weights.layer, weights.layerBase + layer * weights.layerBytes, `blk.${layer}.`);
+  }
+}
+
+function* piecesAmong(tensors: readonly PackedTensor[], base: number, prefix: string): Generator<Piece> {
+  for (const tensor of tensors) {
+    switch (tensor.kind) {
+      case 'vector':
+        yield { kind: 'vector', base, prefix, tensor };
+        break;
+      case 'rows':
+        for (const run of runsOf(tensor)) yield { kind: 'rows', base, prefix, tensor, ...run };
+        break;
+      case 'scales': {
+        const codes = tensors.find(({ name }) => name === tensor.of) as Packed<'codes'>;
+        yield { kind: 'matrix', base, prefix, scales: tensor, codes };
+        break;
+      }
+      case 'codes':
+        // Made with its scales, which lie before it.
+        break;
+    }
+  }
+}
+
+/** Runs of rows that are worth a thread's while and small beside what it has in memory. */
+function* runsOf({ rows, cols }: Packed<'rows'>): Generator<{ first: number; count: number }> {
+  const run = pad16(Math.ceil(CHUNK_VALUES / cols));
+  for (let first = 0; first < rows; first += run) yield { first, count: Math.min(run, rows - first) };
+}
+
+/** Makes a piece. Throws a BitnetError that names the tensor whose contents cannot be. */
+export async function packPiece(bench: Workbench, piece: Piece): Promise<Placed[]> {
+  const { base } = piece;
+  switch (piece.kind) {
+    case 'vector':
+      return [{ position: base + piece.tensor.offset, bytes: await packVector(bench, piece) }];
+    case 'rows': {
+      const { tensor, first } = piece;
+      const position = base + tensor.offset + first * (tensor.bytes / tensor.rows);
+      return [{ position, bytes: await packRows(bench, piece) }];
+    }
+    case 'matrix':
+      return await packMatrix(bench, piece);
+  }
+}
+
+type PieceOf<K extends Piece['kind']> = Extract<Piece, { kind: K }>;
+
+async function packVector({ source }: Workbench, { prefix, tensor }: PieceOf<'vector'>) {
+  const padded = new Float32Array(pad16(tensor.size));
+  padded.set(await source.values(prefix + tensor.tensor));
+  return new Uint8Array(padded.buffer);
+}
+
+/** Rows as they are where the plan has them in the model file's own encoding, or encoded anew. */
+async function packRows({ source }: Workbench, { prefix, tensor, first, count }: PieceOf<'rows'>) {
+  const name = prefix + tensor.tensor;
+  const stored = await source.rows(name, first, count);
+  const { encoding } = source.tensor(name);
+  if (encoding === tensor.encoding) return stored;
+  const values = new Float32Array(count * tensor.cols);
+  FLOAT[encoding as FloatEncodingName].decode(stored, values);
+  try {
+    return FLOAT[tensor.encoding as FloatEncodingName].encode(values);
+  } catch (error) {
+    if (!(error instanceof BitnetError)) throw error;
+    const rows = `rows ${first} to ${first + count - 1}`;
+    throw new BitnetError(`tensor ${name}, ${rows}: ${error.message}`, { hint: error.hint, cause: error });
+  }
+}
+
+/** The scales of a fused matrix's row groups, and its packed codes part by part. */
+async function packMatrix(bench: Workbench, { prefix, base, scales, codes: packed }: PieceOf<'matrix'>) {
+  const layout = layoutOf(packed.layout);
+  const factors = new Float32Array(scales.groups);
+  const placed: Placed[] = [{ position: base + scales.offset, bytes: new Uint8Array(factors.buffer) }];
+  for (const { tensor, scaleTensor, rows, firstRow } of packed.parts) {
+    const room = bench.codes(rows * packed.cols);
+    const factor = scaleTensor === null ? null : prefix + scaleTensor;
+    const { codes, scale } = await bench.source.scaledTernary(prefix + tensor, factor, room);
+    factors.fill(scale, firstRow / 16, (firstRow + pad16(rows)) / 16);
+    const position = base + packed.offset + firstRow * (packed.bytes / packed.rows);
+    placed.push({ position, bytes: layout.pack(codes, rows, packed.cols) });
+  }
+  return placed;
+}
