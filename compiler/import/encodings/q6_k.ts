@@ -66,6 +66,10 @@ export const q6_k: FloatEncoding = {
   },
 };
 
+/** Powers of the values that a step is sought for. */
+const squares = new Float64Array(16);
+const cubes = new Float64Array(16);
+
 /**
  * The step that six bits of 16 values are best counted in, by least squares. Errors weigh as the square of the value,
  * as in ggml. Tried are the steps that put the value farthest from zero at 31.1 to 32.9 of them; it has the sign that
@@ -74,17 +78,21 @@ export const q6_k: FloatEncoding = {
 function bestStep(values: Float32Array, start: number): number {
   const farthest = values[largest('q6_k', values, start, 16)]!;
   if (Math.abs(farthest) < 1e-15) return 0;
+  for (let i = 0; i < 16; i++) {
+    const value = values[start + i]!;
+    squares[i] = value * value;
+    cubes[i] = squares[i]! * value;
+  }
   let best = 0;
   let bestGain = 0;
   for (let tenths = -9; tenths <= 9; tenths++) {
     const inverse = -(32 + tenths / 10) / farthest;
     let product = 0;
     let square = 0;
-    for (let i = start; i < start + 16; i++) {
-      const value = values[i]!;
-      const six = clamp(rounded(inverse * value), -32, 31);
-      product += value * value * value * six;
-      square += value * value * six * six;
+    for (let i = 0; i < 16; i++) {
+      const six = clamp(rounded(inverse * values[start + i]!), -32, 31);
+      product += cubes[i]! * six;
+      square += squares[i]! * six * six;
     }
     // With this rounding the best step is product / square, and lessens the error by product² / square.
     if (product * product > bestGain * square) {
@@ -96,5 +104,5 @@ function bestStep(values: Float32Array, start: number): number {
 }
 
 function clamp(value: number, low: number, high: number): number {
-  return Math.max(low, Math.min(high, value));
+  return value < low ? low : value > high ? high : value;
 }
