@@ -73,3 +73,7 @@ void bn_head(float *logits, const uint8_t *table, const float *hidden, int32_t t
   for (; row + 4 <= row_end; row += 4) rows<4>(logits + row, table + row * kRowBytes, hidden, tokens, scratch);
   for (; row < row_end; ++row) rows<1>(logits + row, table + row * kRowBytes, hidden, tokens, scratch);
 }
+
+void bn_head_rows(float *logits, const uint8_t *table, const float *hidden, const int32_t *rows, int32_t count) {
+  for (int32_t i = 0; i < count; ++i) one_token<1>(logits + rows[i], table + rows[i] * kRowBytes, hidden);
+}

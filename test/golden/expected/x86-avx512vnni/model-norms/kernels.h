@@ -30,6 +30,8 @@ void bn_attention(const bn_step_args *args, int32_t layer, int32_t window, const
 // head.cpp: logits[t][row] = head[row] . hidden[t] for rows row_begin to row_end
 void bn_head(float *logits, const uint8_t *table, const float *hidden, int32_t tokens, int32_t row_begin,
              int32_t row_end, float *scratch);
+// and for one token in single rows: logits[r] = head[r] . hidden for each r of rows[count], bit for bit what bn_head gives
+void bn_head_rows(float *logits, const uint8_t *table, const float *hidden, const int32_t *rows, int32_t count);
 
 // probe.cpp: the machine's limits
 uint64_t bn_probe_read(const uint8_t *data, int64_t bytes);
