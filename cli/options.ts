@@ -121,6 +121,12 @@ export function addModelOptions(
   return addLowerOptions(command).option('--quiet', 'no progress');
 }
 
+/** Those options as `load` takes them. */
+export async function loadOptions(options: ModelOptions) {
+  const { target, threads, kv, ctx, out } = options;
+  return { ...(await lowerOptions(options)), target, threads, kv, contextLength: ctx, out } satisfies LoadOptions;
+}
+
 /** Loads a model as the command line says, with progress. The caller disposes of it. */
 export async function openModel(
   io: Io,
@@ -128,16 +134,10 @@ export async function openModel(
   options: ModelOptions,
   more: Pick<LoadOptions, 'sequences' | 'contextLength'> = {},
 ): Promise<Model> {
-  const { target, threads, kv, ctx, out, json, quiet } = options;
-  const progress = new Progress(io, json || quiet);
+  const progress = new Progress(io, options.json || options.quiet);
   try {
     return await load(path, {
-      ...(await lowerOptions(options)),
-      target,
-      threads,
-      kv,
-      contextLength: ctx,
-      out,
+      ...(await loadOptions(options)),
       onProgress: progress.onProgress,
       signal: io.signal,
       ...more,

@@ -24,7 +24,7 @@ export interface Finding {
   readonly before?: Estimate;
   readonly now: Estimate;
   readonly ratio?: Estimate;
-  /** `lost`: it fell by more than a tenth, clear of the intervals. */
+  /** `lost`: the median fell by more than a tenth, and the runs now are clearly below what it was. */
   readonly verdict: 'held' | 'lost' | 'new';
 }
 
@@ -67,6 +67,15 @@ export function checkResult(stored: Baseline, report: BenchReport): Finding[] {
     const before = Object.hasOwn(shares, name) ? shares[name] : undefined;
     if (before === undefined) return { row: name, now: row.share, verdict: 'new' };
     const ratio = quotient(before, row.share);
-    return { row: name, before, now: row.share, ratio, verdict: ratio.high < FLOOR ? 'lost' : 'held' };
+    const isLost = ratio.median < FLOOR && row.share.high < before.median;
+    return { row: name, before, now: row.share, ratio, verdict: isLost ? 'lost' : 'held' };
+  });
+}
+
+/** What is found after another measurement: a row that was lost is held where it now is, as noise passes and slowness stays. */
+export function confirm(findings: readonly Finding[], again: readonly Finding[]): Finding[] {
+  return findings.map((finding) => {
+    const second = again.find(({ row }) => row === finding.row);
+    return finding.verdict === 'lost' && second?.verdict === 'held' ? second : finding;
   });
 }

@@ -1,6 +1,7 @@
 // The standard table of a model or a shape, kept as JSON:
 //   npm run bench:model [-- --shape 2b4t | --model PATH] [--threads N] [--target ID] [--repetitions 6] [--out FILE]
 //                       [--prompts 128,512] [--new-tokens 128] [--contexts 0,1024,4096] [--sequences 1,2,4,8,16]
+//                       [--report FILE]: also a page with charts
 //                       [--compile]: also time a compilation that finds nothing in any cache
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -9,7 +10,7 @@ import { parseArgs } from 'node:util';
 import { bytes, number } from '../../cli/format.ts';
 import { compile } from '../../compiler/index.ts';
 import { packageRoot } from '../../package-root.ts';
-import { shareText } from '../report/bench-page.ts';
+import { benchPage, firstTokenText, shareText } from '../report/bench-page.ts';
 import { rowName } from '../report/result.ts';
 import { measureModel, shapeSubject } from './measure.ts';
 
@@ -25,6 +26,7 @@ const { values } = parseArgs({
     contexts: { type: 'string', default: '0,1024,4096' },
     sequences: { type: 'string', default: '1,2,4,8,16' },
     out: { type: 'string' },
+    report: { type: 'string' },
     compile: { type: 'boolean', default: false },
   },
 });
@@ -70,7 +72,10 @@ const report = {
   ...(compileSeconds === undefined ? {} : { compileSeconds }),
 };
 for (const row of report.rows) {
-  console.log(`${rowName(row).padEnd(28)} ${number(row.tokensPerSecond.median).padStart(8)}  ${shareText(row)}`);
+  const first = row.firstTokenMs === undefined ? '' : `, first token ${firstTokenText(row)} again`;
+  console.log(
+    `${rowName(row).padEnd(28)} ${number(row.tokensPerSecond.median).padStart(8)}  ${shareText(row)}${first}`,
+  );
 }
 console.log(`opened in ${number(report.openMs.median)} ms, resident ${bytes(report.memory.resident)}`);
 if (compileSeconds !== undefined) console.log(`compiled in ${number(compileSeconds)} s`);
@@ -78,4 +83,5 @@ const name = `${report.model}-${report.target}-${report.threads}t.json`.replace(
 const file = values.out ?? join(packageRoot(), 'bench', 'results', name);
 await mkdir(dirname(file), { recursive: true });
 await writeFile(file, `${JSON.stringify(report, null, 2)}\n`);
-console.log(`\nwrote ${file}`);
+if (values.report !== undefined) await writeFile(values.report, benchPage(report));
+console.log(`\nwrote ${[file, values.report].filter(Boolean).join(' and ')}`);

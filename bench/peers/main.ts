@@ -1,8 +1,11 @@
 // The same random weights through this toolchain and through others, turn about, on the same threads:
-//   npm run bench:peers -- [--ik PATH] [--bitnet PATH] [--llama PATH] [--skip-node-llama] [--shape 2b4t]
-//                          [--heads f16,q6_k] [--threads N] [--rounds 6] [--prompt 128] [--new-tokens 32] [--out FILE] [--report FILE]
+//   npm run bench:peers -- [--ik PATH] [--bitnet PATH] [--llama PATH] [--skip-node-llama] [--ours 'default;kernel=tl2']
+//                          [--shape 2b4t] [--heads f16,q6_k] [--threads N] [--rounds 6] [--prompt 128] [--new-tokens 32]
+//                          [--out FILE] [--report FILE]
 // PATH is a llama-bench, or the folder that holds it: of ik_llama.cpp, of bitnet.cpp, of llama.cpp. node-llama-cpp is
 // installed from npm into the user's cache when it is first needed. Each engine's model files are made once, and kept there.
+// --ours names settings of ours that take turns like engines, each the options of `bitnet run` with commas between them.
+// What the others are compared with is the first.
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { probeMachine } from '../../artifact/machine.ts';
@@ -16,6 +19,7 @@ import { llamaBench } from './llama-bench.ts';
 import { nodeLlama } from './node-llama.ts';
 import { ours } from './ours.ts';
 import { type MachineRound, PEER_HEADINGS, type PeerSummary, peerPage, peerTable, summarise } from './summary.ts';
+import { readVariants } from './variants.ts';
 
 const { values } = parseArgs({
   options: {
@@ -24,6 +28,7 @@ const { values } = parseArgs({
     llama: { type: 'string' },
     'skip-node-llama': { type: 'boolean', default: false },
     shape: { type: 'string', default: '2b4t' },
+    ours: { type: 'string', default: 'default' },
     heads: { type: 'string', default: 'f16' },
     threads: { type: 'string' },
     rounds: { type: 'string', default: '6' },
@@ -43,15 +48,18 @@ const work = {
 /** What engines that know no bitnet-b1.58 read: the same sizes. */
 const elder = shape.architecture === 'bitnet-b1.58' ? 'bitnet' : shape.architecture;
 
+const variants = await readVariants(values.ours);
 const machine: MachineRound[] = [];
 const engines: Engine[] = [];
 for (const head of values.heads.split(',') as FloatEncodingName[]) {
-  const first = engines.length === 0;
-  engines.push(
-    await ours(await modelFile(values.shape, 'i2_s', head), work, ({ readGBps, int8GMACps }) => {
-      if (first) machine.push({ read: readGBps.median, int8: int8GMACps.median });
-    }),
-  );
+  for (const variant of variants) {
+    const first = engines.length === 0;
+    engines.push(
+      await ours(await modelFile(values.shape, 'i2_s', head), variant, work, ({ readGBps, int8GMACps }) => {
+        if (first) machine.push({ read: readGBps.median, int8: int8GMACps.median });
+      }),
+    );
+  }
   if (values.ik) {
     const model = await modelFile(values.shape, 'iq2_bn', head);
     engines.push(llamaBench('ik_llama.cpp', values.ik, model, ['-rtr', '1']));

@@ -3,6 +3,7 @@ import { type Estimate, estimate, isClear } from '../../statistics.ts';
 import { barChart, intervalText } from '../report/bars.ts';
 import { htmlTable, page } from '../report/page.ts';
 import type { ModelFile, Speeds, Work } from './engine.ts';
+import { OURS } from './ours.ts';
 
 /** What one engine did, round by round. */
 export interface EngineRounds {
@@ -135,7 +136,7 @@ export function peerPage(summary: PeerSummary): string {
       engines.map((engine) => ({
         label: `${engine.name}, ${engine.head}`,
         value: engine[kind].tokensPerSecond,
-        series: engine.name === engines[0]!.name ? 0 : 5,
+        series: engine.name.startsWith(OURS) ? 0 : 5,
         note: `${percent(engine[kind].share.median)} of ${kind === 'prefill' ? 'the int8 peak' : 'the bandwidth'}`,
       })),
       'tokens/s',

@@ -34,6 +34,10 @@ export function describeRun({ target, threads, cpu, version, date }: BenchReport
 export const shareText = ({ share, bound }: ReportRow): string =>
   `${percent(share.median)} of ${bound === 'int8' ? 'the int8 peak' : 'the bandwidth'}`;
 
+/** `540 ms, 41 ms`: the time to the first token of a new prompt, and of one that was asked before. */
+export const firstTokenText = ({ firstTokenMs, cachedFirstTokenMs }: ReportRow): string =>
+  [firstTokenMs, cachedFirstTokenMs].flatMap((ms) => (ms === undefined ? [] : [`${number(ms.median)} ms`])).join(', ');
+
 function speeds(kind: ReportRow['kind'], reports: readonly BenchReport[]): Section | undefined {
   const bars = reports.flatMap(({ rows }, series) =>
     rows
@@ -114,11 +118,11 @@ function comparison(a: BenchReport, b: BenchReport): Section {
 function waiting(reports: readonly BenchReport[]): Section {
   const rows = reports.flatMap((report, i) => {
     const mark = reports.length > 1 ? ` (${i === 0 ? 'first' : 'second'})` : '';
-    const first = report.rows.flatMap((row) =>
-      row.firstTokenMs === undefined
-        ? []
-        : [[`first token, ${rowName(row)}${mark}`, number(row.firstTokenMs.median), intervalText(row.firstTokenMs)]],
-    );
+    const first = report.rows.flatMap((row) => {
+      const line = (what: string, ms?: Estimate) =>
+        ms === undefined ? [] : [[`${what}, ${rowName(row)}${mark}`, number(ms.median), intervalText(ms)]];
+      return [...line('first token', row.firstTokenMs), ...line('first token again', row.cachedFirstTokenMs)];
+    });
     const compiled =
       report.compileSeconds === undefined
         ? []
@@ -129,7 +133,11 @@ function waiting(reports: readonly BenchReport[]): Section {
       ...first,
     ];
   });
-  return { title: 'Waiting', content: htmlTable(['', 'ms', 'interval'], rows) };
+  return {
+    title: 'Waiting',
+    content: htmlTable(['', 'ms', 'interval'], rows),
+    note: '“Again” is a prompt that was asked before: the KV cache has all of it. The artifact is opened with its weights in the system’s cache.',
+  };
 }
 
 function memory(reports: readonly BenchReport[]): Section {

@@ -16,6 +16,7 @@ const row = z.object({
   seconds: z.array(amount).max(1000),
   tokensPerSecond: estimate,
   firstTokenMs: estimate.optional(),
+  cachedFirstTokenMs: estimate.optional(),
   bytes: amount,
   macs: amount,
   bound: z.enum(['bandwidth', 'int8']),

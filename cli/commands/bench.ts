@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError } from 'commander';
 import { intervalText } from '../../bench/report/bars.ts';
-import { benchPage, describeRun, restOf, shareText } from '../../bench/report/bench-page.ts';
+import { benchPage, describeRun, firstTokenText, restOf, shareText } from '../../bench/report/bench-page.ts';
 import { type Comparison, compareReports } from '../../bench/report/compare.ts';
 import { type BenchReport, readReport, rowName } from '../../bench/report/result.ts';
 import { BitnetError } from '../../errors.ts';
@@ -117,11 +117,11 @@ function print(result: BenchReport): string {
     number(row.tokensPerSecond.median),
     intervalText(row.tokensPerSecond),
     shareText(row),
-    row.firstTokenMs === undefined ? '' : `${number(row.firstTokenMs.median)} ms`,
+    firstTokenText(row),
   ]);
   return (
     `${printable(result.model)} on ${describeRun(result)}\n\n` +
-    table(['', 'tokens/s', 'interval', 'of the machine', 'first token'], speeds) +
+    table(['', 'tokens/s', 'interval', 'of the machine', 'first token, again'], speeds) +
     `\nmachine: reading ${number(machine.readGBps.median)} GB/s, ${number(machine.int8GMACps.median)} G int8 MAC/s\n` +
     `opened in ${number(openMs.median)} ms; resident ${bytes(use.resident)}: weights ${bytes(use.weights)}, ` +
     `KV cache ${bytes(use.kv)}, the rest ${bytes(restOf(use))}, the process before ${bytes(use.before)}\n`

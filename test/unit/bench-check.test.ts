@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { checkResult, EMPTY, readBaseline, withResult } from '../../bench/check/baseline.ts';
+import { checkResult, confirm, EMPTY, readBaseline, withResult } from '../../bench/check/baseline.ts';
 import { estimate } from '../../statistics.ts';
 import { benchReport, benchRow } from '../support/bench-report.ts';
 import { temporaryFolder } from '../support/temporary.ts';
@@ -17,12 +17,21 @@ test('what is as before is held, and what is faster', () => {
   assert.is(verdict([0.8, 0.81, 0.82], [0.9, 0.91, 0.92]).verdict, 'held');
 });
 
-test('a fall of more than a tenth is lost where it is clear of the noise', () => {
+test('a fall of more than a tenth is lost where the runs are clearly below the baseline', () => {
   const { verdict: lost, ratio } = verdict([0.8, 0.81, 0.82], [0.6, 0.61, 0.62]);
   assert.is(lost, 'lost');
-  assert.is(ratio!.high, 0.62 / 0.8);
-  assert.is(verdict([0.8, 0.81, 0.82], [0.6, 0.61, 0.75]).verdict, 'held');
-  assert.is(verdict([0.8, 0.81, 0.82], [0.74, 0.75, 0.76]).verdict, 'held');
+  assert.is(ratio!.median, 0.61 / 0.81);
+  assert.is(verdict([0.8, 0.81, 0.82], [0.6, 0.61, 0.82]).verdict, 'held', 'one run was as fast');
+  assert.is(verdict([0.8, 0.81, 0.82], [0.74, 0.75, 0.76]).verdict, 'held', 'less than a tenth');
+  assert.is(verdict([0.3, 0.81, 0.9], [0.6, 0.61, 0.62]).verdict, 'lost', 'a wide baseline hides nothing');
+});
+
+test('what seems lost is held where a second measurement holds it, and lost where it does not', () => {
+  const stored = withResult(EMPTY, report(0.8, 0.81, 0.82));
+  const [slow, fast] = [checkResult(stored, report(0.6, 0.61, 0.62)), checkResult(stored, report(0.79, 0.8, 0.81))];
+  assert.equal(confirm(slow, fast), fast);
+  assert.equal(confirm(slow, slow), slow);
+  assert.equal(confirm(fast, slow), fast);
 });
 
 test('what was never measured is new, for each target and number of threads by itself', () => {

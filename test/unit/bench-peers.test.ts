@@ -3,6 +3,8 @@ import * as assert from 'uvu/assert';
 import type { ModelFile } from '../../bench/peers/engine.ts';
 import { readSpeeds } from '../../bench/peers/llama-bench.ts';
 import { PEER_HEADINGS, peerPage, peerTable, summarise } from '../../bench/peers/summary.ts';
+import { readVariants } from '../../bench/peers/variants.ts';
+import { BitnetError } from '../../errors.ts';
 
 const WORK = { threads: 2, promptTokens: 128, newTokens: 32 };
 const entry = (n_prompt: number, n_gen: number, avg_ts: number, more: object = {}) => ({
@@ -105,6 +107,24 @@ test('each head against ours with the same head', () => {
     engines.map(({ decode }) => decode.behindOurs.median),
     [1, 2, 1, 4],
   );
+});
+
+test('settings of ours are the options of a command that runs a model', async () => {
+  const [plain, other] = await readVariants('default;kernel=tl2,threads=1,force');
+  assert.equal([plain!.name, plain!.options.kernel, plain!.options.threads], ['default', undefined, undefined]);
+  const { kernel, threads, force } = other!.options;
+  assert.equal([other!.name, kernel, threads, force], ['kernel=tl2,threads=1,force', 'tl2', 1, true]);
+  const wrong: [string, RegExp][] = [
+    ['kernel=none', /--ours 'kernel=none': .*--kernel.*is invalid/],
+    ['default;;', /--ours 'default;;' names nothing/],
+    ['nonsense=1', /unknown option '--nonsense=1'/],
+    ['threads=0', /1 or more/],
+  ];
+  for (const [text, message] of wrong) {
+    const error = await readVariants(text).catch((reason) => reason);
+    assert.instance(error, BitnetError);
+    assert.match(error.message, message);
+  }
 });
 
 test('tables and pages', () => {
