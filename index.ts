@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CompileOptions, Progress as CompileProgress, LowerOptions } from './compiler/index.ts';
+import type { CompileOptions, Progress as CompileProgress, LowerOptions, TuneResult } from './compiler/index.ts';
 import type { EmulateOptions } from './emulate.ts';
 import { BitnetError } from './errors.ts';
 import { packageRoot } from './package-root.ts';
+import { defaultThreads } from './runtime/src/addon.ts';
 import {
   type LogitsResult,
   type Model,
@@ -12,10 +13,12 @@ import {
   openArtifact,
 } from './runtime/src/index.ts';
 import { requireRunnable } from './targets/index.ts';
+import type { TuneOptions } from './tune.ts';
 
+export type { Tuned, TuningProgress } from './compiler/index.ts';
 export { BitnetError } from './errors.ts';
 export * from './runtime/src/index.ts';
-export type { CompileProgress, EmulateOptions, OpenOptions, OpenProgress };
+export type { CompileProgress, EmulateOptions, OpenOptions, OpenProgress, TuneOptions, TuneResult };
 
 /** What `load` is at: a stage of the compiler, with a message, or of the opening that follows. */
 export type LoadProgress = CompileProgress | OpenProgress;
@@ -40,10 +43,11 @@ export const isArtifact = (path: string): boolean => existsSync(join(path, 'mani
  * @throws BitnetError for a model that cannot be read or compiled, and for a target that this machine cannot run
  */
 export async function load(path: string = defaultModel(), options: LoadOptions = {}): Promise<Model> {
-  const { out, kernel, config, i2sLayout, force, ...rest } = options;
+  const { out, kernel, config, tuned, i2sLayout, force, ...rest } = options;
   const target = options.target === 'native' ? undefined : options.target;
   if (target !== undefined && !isArtifact(path)) requireRunnable(target);
-  return openArtifact(await artifactOf(path, options), { ...rest, target });
+  const threads = options.threads ?? defaultThreads();
+  return openArtifact(await artifactOf(path, { ...options, threads }), { ...rest, target });
 }
 
 /**
@@ -61,8 +65,10 @@ export async function artifactOf(path: string, options: CompileOptions): Promise
 
 /** Throws a BitnetError for options that an artifact, which is compiled already, cannot follow. */
 export function refuseLowering(path: string, options: LowerOptions): void {
-  const { kernel, config, i2sLayout, force } = options;
-  const [asked] = Object.entries({ kernel, config, i2sLayout, force }).filter(([, value]) => value !== undefined);
+  const { kernel, config, tuned, i2sLayout, force } = options;
+  const [asked] = Object.entries({ kernel, config, tuned, i2sLayout, force }).filter(
+    ([, value]) => value !== undefined,
+  );
   if (!asked) return;
   throw new BitnetError(`${path} is compiled already: option ${asked[0]} is for model files`, {
     hint: 'compile the model file again with it',
@@ -80,4 +86,13 @@ export async function emulateLogits(
   options: EmulateOptions,
 ): Promise<LogitsResult> {
   return (await import('./emulate.ts')).emulateLogits(path, tokens, options);
+}
+
+/**
+ * Measures on this machine which kernels and which layouts of the weights are the fastest for a model file, and writes a
+ * tuned file: compiling the model here uses it from then on.
+ * @throws BitnetError for a model that cannot be read, a target that this machine cannot run, and a missing compiler
+ */
+export async function tune(path: string = defaultModel(), options: TuneOptions = {}): Promise<TuneResult> {
+  return (await import('./tune.ts')).tune(path, options);
 }

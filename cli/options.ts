@@ -27,6 +27,13 @@ export function parseCount(text: string): number {
   return value;
 }
 
+/** A number above zero. */
+export function parsePositive(text: string): number {
+  const value = parseNumber(text);
+  if (value <= 0) throw new InvalidArgumentError('It must be more than 0.');
+  return value;
+}
+
 /** Token ids with commas or white space between them. */
 export function parseTokens(text: string): number[] {
   const tokens = text.split(/[\s,]+/).filter(Boolean);
@@ -78,6 +85,8 @@ export async function importOptions({ config: file, i2sLayout, force }: ImportFl
 /** How a model file is to be read and compiled, as the command line says it. */
 export interface LowerFlags extends ImportFlags {
   readonly kernel?: 'i2' | 'tl1' | 'tl2' | 'auto';
+  /** A tuned file; false: none, not even the one of an earlier tuning. */
+  readonly tuned?: string | false;
 }
 
 /** The options of every command that compiles a model file or shows what would become of it. */
@@ -87,14 +96,19 @@ export function addLowerOptions(command: Command): Command {
     'i2 multiplies, tl1 and tl2 look sums up; auto: i2, or what --config is for',
   );
   return addImportOptions(
-    command.addOption(kernel.choices(['auto', 'i2', 'tl1', 'tl2'])),
+    command
+      .addOption(kernel.choices(['auto', 'i2', 'tl1', 'tl2']))
+      .option('--tuned <file>', 'kernels and layouts as bitnet tune found them (default: what it left on this machine)')
+      .option('--no-tuned', 'kernels and layouts by rule, whatever bitnet tune found'),
     "kernel .ini of bitnet.cpp or T-MAC: the kernels' tiles, and those of TL1 and TL2 weights",
   );
 }
 
 /** Those options as the compiler takes them. */
 export async function lowerOptions(flags: LowerFlags) {
-  return { ...(await importOptions(flags)), kernel: flags.kernel } satisfies LowerOptions;
+  const { kernel, tuned } = flags;
+  const named = typeof tuned === 'string' ? [await (await import('../compiler/index.ts')).readTuned(tuned)] : tuned;
+  return { ...(await importOptions(flags)), kernel, tuned: named } satisfies LowerOptions;
 }
 
 /** What of a model's command line `openModel` takes. */

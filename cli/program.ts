@@ -14,6 +14,7 @@ import { perplexityCommand } from './commands/perplexity.ts';
 import { repairCommand } from './commands/repair.ts';
 import { runCommand } from './commands/run.ts';
 import { targetsCommand } from './commands/targets.ts';
+import { tuneCommand } from './commands/tune.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { colours } from './format.ts';
 import { Interrupted, type Io, say } from './io.ts';
@@ -33,6 +34,7 @@ const COMMANDS = [
   logitsCommand,
   embedCommand,
   perplexityCommand,
+  tuneCommand,
   benchCommand,
   doctorCommand,
   targetsCommand,

@@ -12,6 +12,7 @@ import { planModel } from './passes/index.ts';
 import { type Choice, distinctKernels, selectKernels } from './passes/select-kernels.ts';
 import { renderSources, type Source } from './render/index.ts';
 import { systemErrors } from './system-errors.ts';
+import { applyTuned, type TunedRequest } from './tune/apply.ts';
 
 /** What a model file does not say of itself, and how its matrices should be multiplied. */
 export type LowerOptions = ImportOptions & KernelRequest;
@@ -19,6 +20,8 @@ export type LowerOptions = ImportOptions & KernelRequest;
 export interface CompileOptions extends Partial<BuildOptions>, LowerOptions {
   /** `native` (the best for this machine), `all`, or ids with commas. Default `native`. */
   readonly target?: string;
+  /** Threads that it will run on, where that is known: what was tuned for other ones is stale. */
+  readonly threads?: number;
 }
 
 export interface CompileResult extends BuiltArtifact {
@@ -26,6 +29,10 @@ export interface CompileResult extends BuiltArtifact {
   readonly kernels: readonly string[];
   /** Tiles of table look-ups by shape, as `config` takes them: compiled again with them, the kernels are the same. */
   readonly sections: readonly KernelSection[];
+  /** Tuned files of earlier tunings that were used, by target. */
+  readonly tuned: TunedRequest['files'];
+  /** Why a tuned file that is there was not used. */
+  readonly notices: readonly string[];
   /** Targets of `all` that cannot be built here, and why. */
   readonly skipped: readonly { readonly target: string; readonly reason: string }[];
 }
@@ -40,11 +47,24 @@ export interface Stages {
   readonly sources: readonly Source[];
 }
 
-/** The pure part of the compiler: model file → ModelIR → Plan → kernels → sources. Nothing is written. */
-export async function lowerModel(source: string, target: Target, options: LowerOptions = {}): Promise<Stages> {
+/**
+ * The pure part of the compiler: model file → ModelIR → Plan → kernels → sources. Nothing is written. Where several targets
+ * are compiled together, `together` are all of them: one layout of the weights serves them all.
+ */
+export async function lowerModel(
+  source: string,
+  target: Target,
+  options: LowerOptions = {},
+  together: readonly Target[] = [target],
+): Promise<Stages> {
   const ir = await importModel(await resolveModel(source), options);
-  const plan = planModel(ir, options);
-  const kernels = selectKernels(plan, target);
+  const { request } = await applyTuned(
+    ir,
+    together.map((one) => ({ target: one })),
+    options,
+  );
+  const plan = planModel(ir, request);
+  const kernels = selectKernels(plan, target, request.tuned);
   const sources = renderSources(plan, target, kernels);
   return { ir, plan, kernels, sections: sectionsOf(ir, plan), sources };
 }
@@ -60,15 +80,16 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
   const { target: wanted = 'native', out = 'generated', onProgress, signal } = options;
   return systemErrors(async () => {
     const ir = await importModel(await resolveModel(source), options);
-    const plan = planModel(ir, options);
     const { toolchains, skipped } = await findToolchains(parseTargets(wanted), wanted === 'all');
+    const { request, files, notices } = await applyTuned(ir, toolchains, options);
+    const plan = planModel(ir, request);
     const programs = toolchains.map(({ target, compiler }): Program => {
-      const choices = selectKernels(plan, target);
+      const choices = selectKernels(plan, target, request.tuned);
       return { target, choices, sources: renderSources(plan, target, choices), compiler };
     });
     const built = await buildArtifact(ir, plan, programs, { out, onProgress, signal });
     const kernels = programs.flatMap(({ choices }) => distinctKernels(choices).map(({ name }) => name));
-    return { ...built, kernels, sections: sectionsOf(ir, plan), skipped };
+    return { ...built, kernels, sections: sectionsOf(ir, plan), tuned: files, notices, skipped };
   });
 }
 

@@ -1,6 +1,6 @@
 // Times the kernels of every family for a model's matrices, on each target that this machine runs, beside what the machine
 // can do:
-//   npm run bench:kernels [-- --shape 2b4t] [--target ID] [--kernel i2,tl2]
+//   npm run bench:kernels [-- --shape 2b4t] [--target ID] [--kernel i2,tl2] [--threads 1]
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import benny from 'benny';
@@ -9,16 +9,14 @@ import { families, LAYOUTS } from '../../compiler/kernels/index.ts';
 import type { KernelSpec } from '../../compiler/kernels/spec.ts';
 import { planModel } from '../../compiler/passes/index.ts';
 import { groupBytesOf } from '../../compiler/render/views.ts';
+import { Checker } from '../../compiler/tune/check.ts';
+import { KernelBench } from '../../runtime/src/kernel-bench.ts';
 import type { Target } from '../../targets/index.ts';
 import { type Bed, testBeds } from '../../test/support/beds.ts';
-import { expectedY, randomCase, runCase } from '../../test/support/kernel-case.ts';
 import { buildKernels, familyOf, specOf } from '../../test/support/kernel-library.ts';
 import { sketch } from '../../test/support/model-ir.ts';
-import { runnerFor } from '../../test/support/runner.ts';
 import { temporaryFolder } from '../../test/support/temporary.ts';
 import { shapeByName } from '../shapes/index.ts';
-import { Random } from '../shapes/random.ts';
-import { BenchSession } from './session.ts';
 
 /** Tokens of a GEMM: a prefill step. */
 const MANY = 128;
@@ -32,42 +30,37 @@ interface Row {
   readonly nanoseconds: number[];
 }
 
-/** Ends with an error where the kernel's result is not, bit for bit, the reference's. */
-async function checkKernel(bed: Bed, library: string, spec: KernelSpec, file: string): Promise<void> {
-  const tokens = familyOf(spec).takes === 'one' ? 1 : 5;
-  const one = randomCase(spec, tokens, new Random(1));
-  const { outcome, y } = await runCase(bed, library, spec, familyOf(spec).layout, one, file);
-  const expected = expectedY(spec, one);
-  const wrong = expected.findIndex((value, i) => value !== y[i]);
-  if (outcome.code !== 0 || wrong >= 0)
-    throw new Error(`${spec.name} computes wrong: ${outcome.stderr || `value ${wrong}`}`);
-}
-
 async function timeTarget(bed: Bed, specs: readonly KernelSpec[], folder: string): Promise<void> {
-  const library = await buildKernels(bed, specs, join(folder, bed.target.id));
-  for (const spec of specs) await checkKernel(bed, library, spec, join(folder, spec.name));
-  const session = new BenchSession(await runnerFor(bed), library);
-  try {
-    const rows = specs.map(
-      (spec): Row => ({ spec, tokens: familyOf(spec).takes === 'one' ? 1 : MANY, nanoseconds: [] }),
-    );
-    const cases = await Promise.all(
-      rows.map(async ({ spec, tokens, nanoseconds }) => {
-        const once = (await session.kernel(spec.name, tokens, 1)).nanoseconds;
-        const rounds = Math.max(1, Math.round(SAMPLE_NS / once));
-        return benny.add(spec.name, async () => {
-          nanoseconds.push((await session.kernel(spec.name, tokens, rounds)).nanoseconds / rounds);
-        });
+  await bench.open(await buildKernels(bed, specs, join(folder, bed.target.id)));
+  const checkers = new Map(specs.map(({ m, k }) => [`${m} ${k}`, new Checker({ m, k })]));
+  const rows: Row[] = [];
+  const cases: ReturnType<typeof benny.add>[] = [];
+  for (const spec of specs) {
+    const { layout, takes } = familyOf(spec);
+    if (!(await checkers.get(`${spec.m} ${spec.k}`)!.isExact(bench, { spec, layout, takes }))) {
+      throw new Error(`${spec.name} computes wrong`);
+    }
+    const { name } = spec;
+    const { rows: high, held = high } = spec.tile;
+    const [tokens, unit] = takes === 'one' ? [1, held / 16] : [MANY, high / 16];
+    const rounds = Math.max(1, Math.round(SAMPLE_NS / (await bench.time(name, tokens, unit, 1))));
+    const nanoseconds: number[] = [];
+    rows.push({ spec, tokens, nanoseconds });
+    cases.push(
+      benny.add(name, async () => {
+        nanoseconds.push((await bench.time(name, tokens, unit, rounds)) / rounds);
       }),
     );
-    const before = await session.limits();
-    const progress = benny.cycle(({ name, margin }) => `  ${name} ±${margin}%`);
-    await benny.suite(`${bed.target.id}, ${bed.compiler.version}, one thread`, ...cases, progress);
-    const after = await session.limits();
-    report(rows, Math.max(before.read, after.read), Math.max(before.dot, after.dot));
-  } finally {
-    session.close();
   }
+  const before = await bench.limits();
+  const progress = benny.cycle(({ name, margin }) => `  ${name} ±${margin}%`);
+  await benny.suite(`${bed.target.id}, ${bed.compiler.version}, ${bench.threads} threads`, ...cases, progress);
+  const after = await bench.limits();
+  report(
+    rows,
+    Math.max(before.readBytesPerSecond, after.readBytesPerSecond),
+    Math.max(before.int8MacsPerSecond, after.int8MacsPerSecond),
+  );
 }
 
 function report(rows: readonly Row[], readLimit: number, dotLimit: number): void {
@@ -93,7 +86,9 @@ function report(rows: readonly Row[], readLimit: number, dotLimit: number): void
   }
   console.log(table.toString());
   const [read, dot] = [(readLimit / 1e9).toFixed(2), (dotLimit / 1e9).toFixed(0)];
-  console.log(`limits of one thread, measured now: reading ${read} GB/s, int8 arithmetic ${dot} GMAC/s\n`);
+  console.log(
+    `limits of ${bench.threads} threads, measured now: reading ${read} GB/s, int8 arithmetic ${dot} GMAC/s\n`,
+  );
 }
 
 const { values } = parseArgs({
@@ -101,6 +96,7 @@ const { values } = parseArgs({
     shape: { type: 'string', default: '2b4t' },
     target: { type: 'string' },
     kernel: { type: 'string', default: 'i2,tl1,tl2' },
+    threads: { type: 'string', default: '1' },
   },
 });
 const kinds = values.kernel.split(',');
@@ -119,6 +115,7 @@ function specsFor(target: Target): KernelSpec[] {
 
 const plan = planModel(sketch({ ...shapeByName(values.shape), layers: 1 }));
 const folder = temporaryFolder('bench');
+const bench = new KernelBench(Number(values.threads));
 const { beds } = await testBeds();
 // An emulator's speed says nothing.
 const native = beds.filter(

@@ -24,6 +24,7 @@ svg text { fill: var(--ink); } svg .tick, svg .axis, svg .note { fill: var(--qui
 .grid { stroke: var(--line); } .roof { fill: none; stroke: var(--quiet); stroke-width: 1.5; }
 .whisker line { stroke: var(--ink); stroke-width: 1.4; } .fill { fill: var(--c0); fill-opacity: .85; }
 .s1 { fill: var(--c1); } .s2 { fill: var(--c2); } .s3 { fill: var(--c3); } .s4 { fill: var(--c4); }
+svg.heat { width: auto; max-width: 100%; } .winner { stroke: var(--c1); stroke-width: 2.5; }
 .s5 { fill: var(--c5); } tspan.note { fill: var(--quiet); }
 `;
 

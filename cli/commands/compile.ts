@@ -1,9 +1,10 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { LowerOptions } from '../../compiler/index.ts';
 import { defaultModel } from '../../index.ts';
+import { defaultThreads } from '../../runtime/src/addon.ts';
 import { bytes } from '../format.ts';
 import { type Io, say, write, writeJson } from '../io.ts';
-import { addLowerOptions, type LowerFlags, lowerOptions, outOption } from '../options.ts';
+import { addLowerOptions, type LowerFlags, lowerOptions, outOption, parseCount } from '../options.ts';
 import { Progress } from '../progress.ts';
 
 const STAGES = ['ir', 'plan', 'sources'] as const;
@@ -12,6 +13,7 @@ type Stage = (typeof STAGES)[number];
 interface CompileFlags extends LowerFlags {
   readonly emitIni?: string;
   readonly target: string;
+  readonly threads?: number;
   readonly out?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -38,7 +40,8 @@ export function compileCommand(program: Command, io: Io): void {
     .command('compile')
     .description('compile a model file into an artifact: packed weights, and a program for each target')
     .argument('[model]', 'model file (default: the embedded storyteller)')
-    .option('--target <ids>', 'native, all, or target ids with commas', 'native');
+    .option('--target <ids>', 'native, all, or target ids with commas', 'native')
+    .option('--threads <count>', 'that it will run on, as it was tuned (default: the physical cores)', parseCount);
   addLowerOptions(command)
     .option('--emit-ini <file>', "write the tiles of tl1 or tl2 as bitnet.cpp's kernel_config.ini has them")
     .addOption(outOption())
@@ -52,7 +55,7 @@ export function compileCommand(program: Command, io: Io): void {
     .addHelpText('after', EXAMPLES)
     .action(async (model: string | undefined, flags: CompileFlags) => {
       const file = model ?? defaultModel();
-      const options = await lowerOptions(flags);
+      const options = { ...(await lowerOptions(flags)), threads: flags.threads ?? defaultThreads() };
       if (flags.emitIni !== undefined) await emitIni(flags.emitIni, file, flags.target, options);
       await (flags.dump ? dump(io, file, flags.dump, flags, options) : build(io, file, flags, options));
     });
@@ -61,7 +64,8 @@ export function compileCommand(program: Command, io: Io): void {
 /** Before anything is built: whoever asks for tiles where there are none should not wait for that. */
 async function emitIni(ini: string, file: string, target: string, options: LowerOptions): Promise<void> {
   const { lowerModel, parseTargets, writeKernelConfig } = await import('../../compiler/index.ts');
-  const { sections } = await lowerModel(file, parseTargets(target)[0], options);
+  const targets = parseTargets(target);
+  const { sections } = await lowerModel(file, targets[0], options, targets);
   await writeKernelConfig(ini, sections);
 }
 
@@ -69,7 +73,7 @@ async function build(io: Io, file: string, flags: CompileFlags, options: LowerOp
   const { target, out, json, quiet } = flags;
   const { compile } = await import('../../compiler/index.ts');
   const progress = new Progress(io, json || quiet);
-  const { artifact, manifest, kernels, cached, skipped } = await compile(file, {
+  const { artifact, manifest, kernels, cached, tuned, notices, skipped } = await compile(file, {
     ...options,
     target,
     out,
@@ -77,7 +81,9 @@ async function build(io: Io, file: string, flags: CompileFlags, options: LowerOp
     signal: io.signal,
   }).finally(() => progress.end());
   const targets = Object.keys(manifest.targets);
-  if (json) return writeJson(io, { artifact, kernels, targets, cached, skipped });
+  if (json) return writeJson(io, { artifact, kernels, targets, cached, tuned, notices, skipped });
+  for (const { target: id, file: from } of tuned) say(io, `${id} as tuned: ${from}`);
+  for (const notice of notices) say(io, `notice: ${notice}`);
   for (const { target: id, reason } of skipped) say(io, `skipped ${id}: ${reason}`);
   const weights = Object.values(manifest.weights).reduce((sum, entry) => sum + entry.bytes, 0);
   const state = cached ? 'up to date' : 'compiled';
@@ -95,7 +101,7 @@ async function dump(
 ): Promise<void> {
   const { lowerModel, parseTargets } = await import('../../compiler/index.ts');
   const targets = parseTargets(target);
-  const lowered = await Promise.all(targets.map((one) => lowerModel(file, one, options)));
+  const lowered = await Promise.all(targets.map((one) => lowerModel(file, one, options, targets)));
   const [{ ir, plan }] = lowered;
   const sources = targets.flatMap(({ id }, index) =>
     lowered[index].sources.map((source) => ({ ...source, file: `${id}/${source.file}` })),

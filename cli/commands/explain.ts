@@ -60,7 +60,8 @@ kernel .ini. The columns are those summed before running sums are widened. Of a 
 Examples:
   bitnet explain generated/storyteller-25m-1a2b3c4d
   bitnet explain model.gguf --target all
-  bitnet explain model.gguf --kernel tl2 --config kernel_config.ini`;
+  bitnet explain model.gguf --kernel tl2 --config kernel_config.ini
+  bitnet explain model.gguf --tuned tuned.json`;
 
 export function explainCommand(program: Command, io: Io): void {
   const command = program
@@ -108,8 +109,9 @@ const isTable = ({ name }: TensorEntry): boolean => name === 'embedding' || name
 
 async function explainModel(path: string, wanted = 'native', options: LowerOptions = {}): Promise<Explanation> {
   const { lowerModel } = await import('../../compiler/index.ts');
+  const together = parseTargets(wanted);
   const lowered = await Promise.all(
-    parseTargets(wanted).map(async (target) => ({ target, stages: await lowerModel(path, target, options) })),
+    together.map(async (target) => ({ target, stages: await lowerModel(path, target, options, together) })),
   );
   const { plan } = lowered[0].stages;
   return {

@@ -1,6 +1,6 @@
 import { pad16 } from '../ir/plan.ts';
 import { groupBytes, type Layout, packedBytes } from './layout.ts';
-import { defaultColumns, panelGemm } from './panel-gemm.ts';
+import { columnsToTry, defaultColumns, panelGemm } from './panel-gemm.ts';
 import { type KernelFamily, refusal } from './spec.ts';
 
 /**
@@ -29,6 +29,10 @@ export const bitlinearI2Gemv: KernelFamily = {
     }
   },
   defaultTile: (shape, target) => ({ rows: target.gemv.rows, columns: defaultColumns(shape, target), tokens: 1 }),
+  tiles: (shape, target) =>
+    [16, 32, 48, 64, 96, 128].flatMap((rows) =>
+      columnsToTry(shape, target).map((columns) => ({ rows, columns, tokens: 1 })),
+    ),
   scratchBytes: () => 0,
 };
 

@@ -14,6 +14,15 @@ export function defaultColumns({ k }: KernelShape, target: CpuTarget): number {
   return target.sumBits === 16 ? Math.min(240, pad16(k)) : pad16(k);
 }
 
+/** Columns before a running sum is widened that are worth trying: the most that there may be, and about half of them. */
+export function columnsToTry(shape: KernelShape, target: CpuTarget): number[] {
+  const most = defaultColumns(shape, target);
+  return target.sumBits === 16 && most > 128 ? [most, 128] : [most];
+}
+
+const ROWS = [16, 32, 48, 64, 96, 128];
+const TOKENS = [1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24];
+
 /**
  * Y = W Q for many tokens, whatever the weights' layout: each tile of rows is unpacked once, to a panel of one byte a
  * code that the caches hold while all tokens are multiplied with it.
@@ -32,6 +41,10 @@ export function panelGemm(id: string, layout: Layout): KernelFamily {
       columns: defaultColumns(shape, target),
       tokens: target.gemm.tokens,
     }),
+    tiles: (shape, target) =>
+      ROWS.flatMap((rows) =>
+        columnsToTry(shape, target).flatMap((columns) => TOKENS.map((tokens) => ({ rows, columns, tokens }))),
+      ),
     scratchBytes: ({ k }, tile) => tile.rows * blocksOf(layout, k) * layout.columns,
   };
 }

@@ -40,6 +40,8 @@ export interface KernelFamily {
   check(shape: KernelShape, tile: Tile, target: Target): void;
   /** The tile to use when nobody asked for another. */
   defaultTile(shape: KernelShape, target: Target): Tile;
+  /** Tiles that may be worth trying on the target, the default one not among them: those that `check` refuses are left out. */
+  tiles(shape: KernelShape, target: Target): Tile[];
   /** Bytes of scratch a thread needs. */
   scratchBytes(shape: KernelShape, tile: Tile): number;
 }

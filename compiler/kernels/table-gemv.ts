@@ -1,7 +1,7 @@
 import { blocksOf, type Layout } from './layout.ts';
 import type { Tile } from './name.ts';
 import { type KernelFamily, type KernelShape, refusal } from './spec.ts';
-import { defaultTableTile, MOST_COLUMNS, MOST_HELD } from './table-tile.ts';
+import { defaultTableTile, MOST_COLUMNS, MOST_HELD, tableTiles } from './table-tile.ts';
 
 /**
  * y = W q for one token by looking up sums of several weights: tables for all columns are made from q first, and then
@@ -20,6 +20,8 @@ export function tableGemv(id: string, layout: Layout, tableBytes: number): Kerne
       const { BM, BK, bm } = defaultTableTile(layout, [m], k);
       return { rows: BM, columns: BK, held: bm, tokens: 1 };
     },
+    tiles: ({ m, k }) =>
+      tableTiles(layout, m, k).map(({ BM, BK, bm }) => ({ rows: BM, columns: BK, held: bm, tokens: 1 })),
     // Then an int32 sum for each row of a tile.
     scratchBytes: ({ k }, tile) => blocksOf(layout, k) * tableBytes + 4 * tile.rows,
   };

@@ -39,6 +39,20 @@ export function defaultTableTile(layout: Layout, rows: readonly number[], k: num
   return { BM: powers(DEFAULT_ROWS).at(-1)!, BK: chunksOf(layout, k).at(-1)!, bm: powers(DEFAULT_HELD).at(-1)! };
 }
 
+/** Rows that a chunk of tables may serve and that are worth trying, as multiples of those in registers. */
+const SERVED = [1, 2, 4, 8, 16, 32];
+const MOST_SERVED = 1024;
+
+/** Tiles of look-ups that a .ini could ask for, and that are worth trying. */
+export function tableTiles(layout: Layout, m: number, k: number): TableTile[] {
+  const divides = (size: number) => pad16(m) % size === 0;
+  return [16, 32, 64, 128].filter(divides).flatMap((bm) =>
+    SERVED.map((times) => bm * times)
+      .filter((BM) => BM <= MOST_SERVED && divides(BM))
+      .flatMap((BM) => chunksOf(layout, k).map((BK) => ({ BM, BK, bm }))),
+  );
+}
+
 export const sameTile = (a: TableTile, b: TableTile): boolean => a.BM === b.BM && a.BK === b.BK && a.bm === b.bm;
 
 /** What one number of a section must be, and the values that are. */

@@ -1,12 +1,14 @@
 import { basename } from 'node:path';
 import { BitnetError } from '../../errors.ts';
+import { targets } from '../../targets/index.ts';
 import type { ModelIR, TableTile } from '../ir/model.ts';
 import { pad16, type Step } from '../ir/plan.ts';
 import { layerLinears } from '../ir/verify.ts';
 import { type KernelConfig, type KernelSection, sectionFor } from '../kernels/config.ts';
-import { type KernelKind, LAYOUTS } from '../kernels/index.ts';
+import { type KernelKind, LAYOUTS, layoutOf } from '../kernels/index.ts';
 import type { Layout } from '../kernels/layout.ts';
 import { defaultTableTile, misfit, sameTile } from '../kernels/table-tile.ts';
+import type { Tuned } from '../tune/tuned-file.ts';
 import { MATRICES, type Steps } from './lower.ts';
 
 /** How the ternary matrices should be packed and multiplied. */
@@ -18,6 +20,11 @@ export interface KernelRequest {
   readonly kernel?: KernelKind | 'auto';
   /** Tiles of table look-ups by shape. A shape that it lacks gets a default tile. `i2` has no such tiles. */
   readonly config?: KernelConfig;
+  /**
+   * What the tuner found out, one for each target. Layouts are those of the best target among them, tiles are each target's
+   * own. Compiling a model uses what an earlier tuning left on this machine, unless this is false.
+   */
+  readonly tuned?: readonly Tuned[] | false;
 }
 
 type BitLinear = Extract<Step, { op: 'bitlinear' }>;
@@ -37,7 +44,12 @@ interface Tiled {
  *
  * Throws a BitnetError with the place in the .ini where that does not suit the model.
  */
-export function chooseKernels(ir: ModelIR, steps: Steps, { kernel = 'auto', config }: KernelRequest): Steps {
+export function chooseKernels(
+  ir: ModelIR,
+  steps: Steps,
+  { kernel = 'auto', config, tuned = false }: KernelRequest,
+): Steps {
+  if (tuned && tuned.length > 0) return layoutsOf(steps, tuned);
   const kind = kernel === 'auto' && config ? kindOf(ir, config) : kernel;
   if (kind === 'auto' || kind === 'i2') {
     const reason = kind === 'auto' ? 'heuristic' : 'i2 was asked for';
@@ -50,6 +62,20 @@ export function chooseKernels(ir: ModelIR, steps: Steps, { kernel = 'auto', conf
     const [{ tile }] = parts;
     if (!parts.every((part) => sameTile(part.tile, tile))) return split({ ...step, layout: layout.id }, parts);
     return [{ ...step, layout: layout.id, tile, reason: [...new Set(parts.map(({ reason }) => reason))].join('; ') }];
+  });
+}
+
+const rankOf = ({ target }: Tuned): number => targets.find(({ id }) => id === target)?.rank ?? -1;
+
+/** Layouts, and tiles of look-ups for targets that were not tuned for, as they are best on the best of the targets. */
+function layoutsOf(steps: Steps, tuned: readonly Tuned[]): Steps {
+  const best = tuned.reduce((a, b) => (rankOf(b) > rankOf(a) ? b : a));
+  return mapMatrices(steps, (step) => {
+    const found = best.shapes.find(({ m, k }) => m === step.m && k === step.k);
+    if (!found) return [{ ...step, reason: 'heuristic' }];
+    const { rows, columns, held } = found.layouts.find(({ layout }) => layout === found.layout)!.kernels.one.tile;
+    const tile = held === undefined ? {} : { tile: { BM: rows, BK: columns, bm: held } };
+    return [{ ...step, layout: layoutOf(found.layout).id, ...tile, reason: found.reason }];
   });
 }
 

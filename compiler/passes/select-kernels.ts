@@ -3,6 +3,8 @@ import type { Plan, Step } from '../ir/plan.ts';
 import { families } from '../kernels/index.ts';
 import { formatName } from '../kernels/name.ts';
 import { type KernelFamily, type KernelShape, type KernelSpec, UnsupportedSpecError } from '../kernels/spec.ts';
+import type { Tuned } from '../tune/tuned-file.ts';
+import type { KernelRequest } from './choose-kernels.ts';
 
 /** The kernels that one ternary matrix is computed with. */
 export interface Choice {
@@ -39,16 +41,41 @@ function choose(takes: KernelFamily['takes'], matrix: Matrix, layout: string, ta
   throw refused ?? new UnsupportedSpecError(`no kernel family reads layout ${layout}`);
 }
 
-/** Chooses a GEMV and a GEMM kernel for each ternary matrix of the plan. */
-export function selectKernels(plan: Plan, target: Target): Choice[] {
+/** The kernel that tuning found for a matrix. Throws UnsupportedSpecError where it cannot be exact. */
+function chooseTuned(takes: KernelFamily['takes'], matrix: Matrix, layout: string, target: Target, tuned?: Tuned) {
+  const { m, k } = matrix;
+  const shape = tuned?.shapes.find((one) => one.m === m && one.k === k);
+  const found = shape?.layouts.find((one) => one.layout === layout)?.kernels[takes];
+  const family = families.find(({ id }) => id === found?.family);
+  if (!found || !family || family.layout !== layout || family.takes !== takes) return undefined;
+  const { tile, reason } = found;
+  family.check({ m, k }, tile, target);
+  return {
+    name: formatName({ family: family.id, m, k, tile, target: target.id }),
+    family: family.id,
+    m,
+    k,
+    tile,
+    reason,
+  };
+}
+
+/**
+ * Chooses a GEMV and a GEMM kernel for each ternary matrix of the plan: those that a tuning for the target found, or the
+ * families' own tiles.
+ */
+export function selectKernels(plan: Plan, target: Target, tuned: KernelRequest['tuned'] = false): Choice[] {
+  const own = (tuned || []).find((one) => one.target === target.id);
+  const kernel = (takes: KernelFamily['takes'], matrix: Matrix, layout: string): KernelSpec =>
+    chooseTuned(takes, matrix, layout, target, own) ?? choose(takes, matrix, layout, target);
   return plan.layer
     .filter((step) => step.op === 'bitlinear')
     .map((step) => {
       const { layout } = step;
       return {
         use: step.use,
-        gemv: choose('one', step, layout, target),
-        gemm: choose('many', step, layout, target),
+        gemv: kernel('one', step, layout),
+        gemm: kernel('many', step, layout),
       };
     });
 }

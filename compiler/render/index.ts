@@ -3,9 +3,19 @@ import { join } from 'node:path';
 import { packageRoot } from '../../package-root.ts';
 import type { Target } from '../../targets/target.ts';
 import type { Plan } from '../ir/plan.ts';
+import type { KernelSpec } from '../kernels/spec.ts';
 import { type Choice, distinctKernels } from '../passes/select-kernels.ts';
 import { render, templateFolder } from './environment.ts';
-import { attentionView, headTable, kernelsView, kernelView, modelView, probeView, tableView } from './views.ts';
+import {
+  attentionView,
+  headTable,
+  kernelsView,
+  kernelTableView,
+  kernelView,
+  modelView,
+  probeView,
+  tableView,
+} from './views.ts';
 
 /** A file of the generated program. */
 export interface Source {
@@ -13,25 +23,47 @@ export interface Source {
   readonly text: string;
 }
 
-/** Writes the program of a model for one target: all its sources but the build script, which needs their key. */
-export function renderSources(plan: Plan, target: Target, choices: readonly Choice[]): Source[] {
+const rendered = (file: string, view: object): Source => ({ file, text: render(file, view) });
+
+/** The headers that every program of a target has. */
+function headers(target: Target): Source[] {
   const copied = (file: string, from: string): Source => ({ file, text: readFileSync(from, 'utf8') });
-  const rendered = (file: string, view: object): Source => ({ file, text: render(file, view) });
-  const embedding = plan.weights.shared.find((tensor) => tensor.name === 'embedding')!;
   return [
     copied('abi.h', join(packageRoot(), 'artifact', 'abi.h')),
     copied('primitives.h', join(packageRoot(), 'targets', target.id, 'primitives.h')),
     copied('rows.h', join(templateFolder(), 'rows.h')),
     copied('team.h', join(templateFolder(), 'team.h')),
+  ];
+}
+
+/** Writes one kernel. */
+const renderKernel = (spec: KernelSpec, target: Target): Source => ({
+  file: `${spec.name}.cpp`,
+  text: render(`${spec.family}.cpp`, kernelView(spec, target)),
+});
+
+/** Writes the program of a model for one target: all its sources but the build script, which needs their key. */
+export function renderSources(plan: Plan, target: Target, choices: readonly Choice[]): Source[] {
+  const embedding = plan.weights.shared.find((tensor) => tensor.name === 'embedding')!;
+  return [
+    ...headers(target),
     rendered('kernels.h', kernelsView(plan, choices)),
-    ...distinctKernels(choices).map((spec) => ({
-      file: `${spec.name}.cpp`,
-      text: render(`${spec.family}.cpp`, kernelView(spec, target)),
-    })),
+    ...distinctKernels(choices).map((spec) => renderKernel(spec, target)),
     rendered('embedding.cpp', tableView(embedding, target)),
     rendered('attention.cpp', attentionView(plan, target)),
     rendered('head.cpp', tableView(headTable(plan), target)),
     rendered('model.cpp', modelView(plan, target, choices)),
+    rendered('probe.cpp', probeView(target)),
+  ];
+}
+
+/** Writes a program that has some kernels and the probes, and can do nothing else. A kernel for many takes `maxTokens`. */
+export function renderKernels(specs: readonly KernelSpec[], target: Target, maxTokens: number): Source[] {
+  return [
+    ...headers(target),
+    rendered('kernels.h', { kernels: specs.map(({ name }) => ({ name })) }),
+    ...specs.map((spec) => renderKernel(spec, target)),
+    { file: 'model.cpp', text: render('kernel_table.cpp', kernelTableView(specs, target, maxTokens)) },
     rendered('probe.cpp', probeView(target)),
   ];
 }

@@ -252,6 +252,21 @@ function stepView(plan: Plan, choices: readonly Choice[], step: Step, next: Step
   }
 }
 
+/** A row of the table of kernels. */
+const kernelEntry = (spec: KernelSpec, maxTokens: number) => ({
+  ...spec,
+  maxTokens: familyOf(spec).takes === 'one' ? 1 : maxTokens,
+  scratchBytes: scratchBytes(spec),
+  groupBytes: groupBytesOf(spec),
+});
+
+/** View of kernel_table.cpp: a library of kernels alone. */
+export const kernelTableView = (specs: readonly KernelSpec[], target: Target, maxTokens: number) => ({
+  target: target.id,
+  maxTokens,
+  kernels: specs.map((spec) => kernelEntry(spec, maxTokens)),
+});
+
 /** The table that the head reads: its own, or the embedding where the two are tied. */
 export function headTable(plan: Plan): PackedTensor {
   const own = plan.weights.shared.find((tensor) => tensor.name === 'head');
@@ -292,12 +307,7 @@ export function modelView(plan: Plan, target: Target, choices: readonly Choice[]
     layer: views(plan.layer),
     epilogue: views(plan.epilogue),
     kernelCount: kernels.length,
-    kernels: kernels.map((spec) => ({
-      ...spec,
-      maxTokens: spec.tile.tokens === 1 ? 1 : plan.maxTokens,
-      scratchBytes: scratchBytes(spec),
-      groupBytes: groupBytesOf(spec),
-    })),
+    kernels: kernels.map((spec) => kernelEntry(spec, plan.maxTokens)),
     uses: linears.flatMap((step) => {
       const choice = choices.find(({ use }) => use === step.use)!;
       return [choice.gemv, choice.gemm].map((spec) => ({

@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <iostream>
 #include <iterator>
 #include <map>
 #include <sstream>
@@ -14,7 +13,6 @@
 
 #include "engine/executor.h"
 #include "engine/library.h"
-#include "engine/request.h"
 
 namespace {
 
@@ -27,10 +25,6 @@ constexpr const char* kUsage = R"(runner COMMAND ...
       IN   int32 tokens, accumulate, group_begin, group_end, m, k (both padded to 16); packed weights [m * k / 4];
            float32 group scales [m / 16]; int8 q [tokens][k]; {float32, int32} quant [tokens]; float32 y [tokens][m]
       OUT  float32 y [tokens][m]
-  bench LIBRARY                             times what standard input asks for on one thread, one JSON line per line
-      kernel NAME TOKENS ROUNDS   {"nanoseconds":...}             each round on weights that no cache holds
-      read BYTES                  {"nanoseconds":...}             the library's probe of read bandwidth
-      dot ROUNDS                  {"nanoseconds":...,"macs":...}  and of int8 arithmetic
 )";
 
 using Arguments = std::vector<std::string>;
@@ -183,84 +177,6 @@ int kernel(const Arguments& arguments) {
   return 0;
 }
 
-// What `bench` works on: weights several times the last-level cache, and buffers as large as any kernel's.
-class Bench {
- public:
-  explicit Bench(const std::string& path)
-      : library_(path), weights_(std::max<int64_t>(int64_t{256} << 20, 4 * bn::last_level_cache())) {
-    uint64_t state = 1;
-    for (int64_t i = 0; i < weights_.bytes(); i += 8) {
-      state = state * 6364136223846793005u + 1442695040888963407u;
-      const uint64_t codes = state >> 1 & 0x5555555555555555u;  // 0 or 1: any code does
-      std::memcpy(weights_.data() + i, &codes, sizeof(codes));
-    }
-  }
-
-  void answer(const std::string& line) {
-    std::istringstream words(line);
-    std::string what, name;
-    int64_t amount = 0;
-    words >> what;
-    if (what == "kernel") {
-      int32_t tokens = 0;
-      words >> name >> tokens >> amount;
-      const bn_kernel* kernel = library_.kernel(name);
-      if (!kernel || tokens < 1 || tokens > kernel->max_tokens) throw std::runtime_error("cannot run " + line);
-      time_kernel(*kernel, tokens, amount);
-    } else if (what == "read" && words >> amount && amount > 0 && amount <= weights_.bytes()) {
-      const auto start = bn::Clock::now();
-      sink_ = static_cast<int32_t>(library_.info().probe_read(weights_.data(), amount / 4096 * 4096));
-      std::printf("{\"nanoseconds\":%lld}\n", static_cast<long long>(bn::nanoseconds_since(start)));
-    } else if (what == "dot" && words >> amount) {
-      int32_t sink = 0;
-      const auto start = bn::Clock::now();
-      const int64_t macs = library_.info().probe_dot(amount, &sink);
-      std::printf("{\"nanoseconds\":%lld,\"macs\":%lld}\n", static_cast<long long>(bn::nanoseconds_since(start)),
-                  static_cast<long long>(macs));
-      sink_ = sink;
-    } else {
-      throw std::runtime_error("bench does not understand: " + line);
-    }
-    std::fflush(stdout);
-  }
-
- private:
-  void time_kernel(const bn_kernel& kernel, int32_t tokens, int64_t rounds) {
-    const int64_t k = (kernel.k + 15) / 16 * 16, groups = kernel.m / 16;
-    const int64_t bytes = groups * kernel.group_bytes, copies = weights_.bytes() / bytes;
-    const bn::Pages q(tokens * k), y(tokens * kernel.m * 4), scratch(std::max(kernel.scratch_bytes, 64));
-    const std::vector<float> scales(groups, 1.0f);
-    const std::vector<bn_quant> quant(tokens, {1.0f, 0});
-    std::memset(q.data(), 1, q.bytes());
-    bn_bitlinear_args args{};
-    args.group_scales = scales.data();
-    args.q = reinterpret_cast<const int8_t*>(q.data());
-    args.quant = quant.data();
-    args.y = reinterpret_cast<float*>(y.data());
-    args.y_stride = kernel.m;
-    args.tokens = tokens;
-    args.scratch = scratch.data();
-    const auto start = bn::Clock::now();
-    for (int64_t round = 0; round < rounds; ++round) {
-      next_copy_ = (next_copy_ + 1) % copies;
-      args.weights = weights_.data() + next_copy_ * bytes;
-      kernel.run(&args, 0, static_cast<int32_t>(groups));
-    }
-    std::printf("{\"nanoseconds\":%lld}\n", static_cast<long long>(bn::nanoseconds_since(start)));
-  }
-
-  const bn::ModelLibrary library_;
-  const bn::Pages weights_;
-  int64_t next_copy_ = 0;
-  volatile int32_t sink_ = 0;  // keeps the probes' results alive
-};
-
-int bench(const Arguments& arguments) {
-  Bench bench(arguments.at(0));
-  for (std::string line; std::getline(std::cin, line);) bench.answer(line);
-  return 0;
-}
-
 int run(const Arguments& arguments) {
   struct Command {
     std::string name;
@@ -268,7 +184,7 @@ int run(const Arguments& arguments) {
     int (*run)(const Arguments&);
   };
   const std::vector<Command> commands = {
-      {"list", 1, list}, {"selftest", 2, self_test}, {"logits", 2, logits}, {"kernel", 4, kernel}, {"bench", 1, bench}};
+      {"list", 1, list}, {"selftest", 2, self_test}, {"logits", 2, logits}, {"kernel", 4, kernel}};
   if (arguments.empty()) throw Usage("no command given");
   for (const Command& command : commands) {
     if (command.name != arguments[0]) continue;

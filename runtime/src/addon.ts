@@ -7,8 +7,20 @@ import { packageRoot } from '../../package-root.ts';
 export interface NativeAddon {
   /** Opens, checks and self-tests a compiled model on a worker thread. `wake(id)` is called when a request has news. */
   open(options: NativeOpenOptions, wake: (id: number) => void): Promise<NativeEngine>;
+  /** Kernels of any library, run and timed on that many threads. Its promises reject with what is wrong. */
+  readonly KernelBench: new (
+    threads: number,
+  ) => NativeKernelBench;
   /** The physical cores that this process may use. */
   usableCores(): number;
+}
+
+/** See kernel-bench.ts. */
+export interface NativeKernelBench {
+  open(library: string): Promise<void>;
+  run(name: string, tokens: number, groups: number, weights: Uint8Array, q: Int8Array): Promise<Float32Array>;
+  time(name: string, tokens: number, unit: number, rounds: number): Promise<number>;
+  limits(): Promise<{ readBytesPerSecond: number; int8MacsPerSecond: number }>;
 }
 
 export interface NativeOpenOptions {
@@ -126,3 +138,6 @@ export function loadAddon(): NativeAddon {
   }
   return loaded;
 }
+
+/** Threads that a model runs on unless it is told otherwise: the physical cores that this process may use. */
+export const defaultThreads = (): number => loadAddon().usableCores();

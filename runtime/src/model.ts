@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Manifest } from '../../artifact/manifest.ts';
 import { BitnetError } from '../../errors.ts';
-import { type LogitsOutput, loadAddon, type ScoreOutput } from './addon.ts';
+import { defaultThreads, type LogitsOutput, type ScoreOutput } from './addon.ts';
 import { checkLibrary, chooseTarget, readArtifact, readTokenizer } from './artifact.ts';
 import { type BenchmarkResult, runBenchmark } from './benchmark.ts';
 import { type ChatMessage, renderChat } from './chat.ts';
@@ -100,7 +100,7 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
     weightsBytes: weights.bytes,
     key: entry.key,
     kernels: entry.kernels.map(({ name, checksum }) => ({ name, checksum })),
-    threads: checked.threads ?? loadAddon().usableCores(),
+    threads: checked.threads ?? defaultThreads(),
     pin: checked.pin,
     context: contextLength ?? Math.min(trained, DEFAULT_CONTEXT),
     kv: checked.kv,

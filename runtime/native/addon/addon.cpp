@@ -2,13 +2,16 @@
 // blocks (opening, shutting down) on a worker thread. runtime/src/addon.ts declares what it offers, with types.
 #include <napi.h>
 
+#include <functional>
 #include <map>
+#include <optional>
 #include <stdexcept>
 
 #include "../engine/measurement.h"
 #include "../engine/embedding.h"
 #include "../engine/engine.h"
 #include "../engine/generation.h"
+#include "../engine/kernel_bench.h"
 #include "../engine/logits.h"
 #include "../engine/score.h"
 #include "bell.h"
@@ -17,7 +20,7 @@ namespace bn {
 namespace {
 
 struct Constructors {
-  Napi::FunctionReference engine;
+  Napi::FunctionReference engine, kernel_bench;
 };
 
 // --- JavaScript to C++ ---
@@ -333,9 +336,104 @@ Napi::Value open(const Napi::CallbackInfo& info) {
   return promise;
 }
 
+// Work of a bench on a worker thread; its result becomes what the promise resolves with.
+template <typename Result>
+class BenchWorker : public Napi::AsyncWorker {
+ public:
+  using Convert = Napi::Value (*)(Napi::Env env, const Result& result);
+
+  BenchWorker(Napi::Env env, std::function<Result()> work, Convert convert)
+      : Napi::AsyncWorker(env, "bitnet.bench"),
+        work_(std::move(work)),
+        convert_(convert),
+        done_(Napi::Promise::Deferred::New(env)) {}
+  Napi::Promise promise() const { return done_.Promise(); }
+  void Execute() override { result_ = work_(); }
+  void OnOK() override { done_.Resolve(convert_(Env(), *result_)); }
+  void OnError(const Napi::Error& error) override { done_.Reject(error.Value()); }
+
+ private:
+  std::function<Result()> work_;
+  Convert convert_;
+  std::optional<Result> result_;
+  Napi::Promise::Deferred done_;
+};
+
+class KernelBenchObject : public Napi::ObjectWrap<KernelBenchObject> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "KernelBench",
+                       {InstanceMethod<&KernelBenchObject::open>("open"), InstanceMethod<&KernelBenchObject::run>("run"),
+                        InstanceMethod<&KernelBenchObject::time>("time"),
+                        InstanceMethod<&KernelBenchObject::limits>("limits")});
+  }
+
+  explicit KernelBenchObject(const Napi::CallbackInfo& info)
+      : Napi::ObjectWrap<KernelBenchObject>(info),
+        bench_(std::make_shared<KernelBench>(info[0].As<Napi::Number>().Int32Value())) {}
+
+ private:
+  template <typename Result>
+  Napi::Value work(Napi::Env env, std::function<Result()> work, typename BenchWorker<Result>::Convert convert) {
+    auto* worker = new BenchWorker<Result>(env, std::move(work), convert);
+    const Napi::Promise promise = worker->promise();
+    worker->Queue();
+    return promise;
+  }
+
+  Napi::Value open(const Napi::CallbackInfo& info) {
+    const std::string library = info[0].As<Napi::String>();
+    const auto open = [bench = bench_, library] {
+      bench->open(library);
+      return true;
+    };
+    return work<bool>(info.Env(), open, [](Napi::Env env, const bool&) { return env.Undefined(); });
+  }
+
+  Napi::Value run(const Napi::CallbackInfo& info) {
+    const std::string name = info[0].As<Napi::String>();
+    const int tokens = info[1].As<Napi::Number>(), groups = info[2].As<Napi::Number>();
+    const auto weights = info[3].As<Napi::Uint8Array>();
+    const auto q = info[4].As<Napi::Int8Array>();
+    const auto run = [bench = bench_, name, tokens, groups,
+                      codes = std::vector<uint8_t>(weights.Data(), weights.Data() + weights.ElementLength()),
+                      activations = std::vector<int8_t>(q.Data(), q.Data() + q.ElementLength())] {
+      return bench->run(name, tokens, groups, codes, activations);
+    };
+    return work<std::vector<float>>(info.Env(), run, [](Napi::Env env, const std::vector<float>& y) -> Napi::Value {
+      return to_js(env, y);
+    });
+  }
+
+  Napi::Value time(const Napi::CallbackInfo& info) {
+    const std::string name = info[0].As<Napi::String>();
+    const int tokens = info[1].As<Napi::Number>(), unit = info[2].As<Napi::Number>();
+    const int64_t rounds = info[3].As<Napi::Number>();
+    const auto time = [bench = bench_, name, tokens, unit, rounds] { return bench->time(name, tokens, unit, rounds); };
+    return work<int64_t>(info.Env(), time, [](Napi::Env env, const int64_t& nanoseconds) -> Napi::Value {
+      return Napi::Number::New(env, static_cast<double>(nanoseconds));
+    });
+  }
+
+  Napi::Value limits(const Napi::CallbackInfo& info) {
+    const auto limits = [bench = bench_] { return bench->limits(); };
+    return work<KernelBench::Limits>(
+        info.Env(), limits, [](Napi::Env env, const KernelBench::Limits& limits) -> Napi::Value {
+          auto object = Napi::Object::New(env);
+          object.Set("readBytesPerSecond", limits.read_bytes_per_second);
+          object.Set("int8MacsPerSecond", limits.int8_macs_per_second);
+          return object;
+        });
+  }
+
+  std::shared_ptr<KernelBench> bench_;
+};
+
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
-  env.SetInstanceData(new Constructors{Napi::Persistent(EngineObject::define(env))});
+  env.SetInstanceData(new Constructors{Napi::Persistent(EngineObject::define(env)),
+                                       Napi::Persistent(KernelBenchObject::define(env))});
   exports.Set("open", Napi::Function::New<open>(env, "open"));
+  exports.Set("KernelBench", env.GetInstanceData<Constructors>()->kernel_bench.Value());
   exports.Set("usableCores",
               Napi::Function::New(env, [](const Napi::CallbackInfo& call) -> Napi::Value {
                 return Napi::Number::New(call.Env(), usable_cores());

@@ -24,9 +24,6 @@ class Measurement : public Task {
   void run(Executor& executor) override;
 
  private:
-  double read_bytes_per_second(Executor& executor) const;
-  double int8_macs_per_second(Executor& executor) const;
-
   Output box_;
 };
 
