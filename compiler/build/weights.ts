@@ -7,13 +7,18 @@ import { inOrder } from '../threads/in-order.ts';
 import { Pool, threadsFor } from '../threads/pool.ts';
 import { piecesOf } from './pieces.ts';
 
-/** Hashed and written at a time, so that the event loop turns. */
+/**
+ * Hashed and written at a time, so that the event loop turns. Whole huge pages at multiples of one: file systems with large
+ * folios (ext4 and XFS on Linux) then cache them in huge pages, which the runtime's mapping takes as they are.
+ */
 const SLICE = 4 << 20;
 
 /** Appends to the weights file, hashing on the way. */
 class Writer {
   private readonly hash = createHash('sha256');
   private readonly handle: FileHandle;
+  private readonly slice = Buffer.alloc(SLICE);
+  private filled = 0;
   private position = 0;
 
   constructor(handle: FileHandle) {
@@ -21,11 +26,12 @@ class Writer {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    for (let at = 0; at < bytes.length; at += SLICE) {
-      const slice = bytes.subarray(at, at + SLICE);
-      const written = writeAll(this.handle, slice);
-      this.hash.update(slice);
-      await written;
+    for (let at = 0; at < bytes.length; ) {
+      const part = bytes.subarray(at, at + SLICE - this.filled);
+      this.slice.set(part, this.filled);
+      this.filled += part.length;
+      at += part.length;
+      if (this.filled === SLICE) await this.flush();
     }
     this.position += bytes.length;
   }
@@ -36,8 +42,19 @@ class Writer {
     if (position > this.position) await this.write(new Uint8Array(position - this.position));
   }
 
-  digest(): string {
+  /** Writes what is left, to stay on disk, and returns the sha256 of it all. */
+  async end(): Promise<string> {
+    await this.flush();
+    await this.handle.sync();
     return this.hash.digest('hex');
+  }
+
+  private async flush(): Promise<void> {
+    const bytes = this.slice.subarray(0, this.filled);
+    const written = writeAll(this.handle, bytes);
+    this.hash.update(bytes);
+    await written;
+    this.filled = 0;
   }
 }
 
@@ -73,7 +90,7 @@ export async function writeWeights(
     onProgress?.((position + bytes.length) / plan.weights.bytes);
   }
   await writer.padTo(plan.weights.bytes);
-  await handle.sync();
+  const digest = await writer.end();
   onProgress?.(1);
-  return writer.digest();
+  return digest;
 }

@@ -234,6 +234,9 @@ MappedFile::MappedFile(const std::string& path) {
   if (bytes_ > 0 && address == MAP_FAILED) throw std::runtime_error(path + " cannot be mapped: " + std::strerror(why));
   if (address == MAP_FAILED) return;
   data_ = static_cast<const uint8_t*>(address);
+#if defined(MADV_HUGEPAGE)
+  madvise(address, bytes_, MADV_HUGEPAGE);  // what is read from disk now goes to huge pages, on kernels that can
+#endif
   madvise(address, bytes_, MADV_WILLNEED);
 }
 
