@@ -115,6 +115,7 @@ export async function lowerOptions(flags: LowerFlags) {
 export interface ModelOptions extends LowerFlags {
   readonly target?: string;
   readonly threads?: number;
+  readonly pin?: boolean;
   readonly kv?: 'f16' | 'f32';
   readonly ctx?: number;
   readonly out?: string;
@@ -130,6 +131,7 @@ export function addModelOptions(
   command
     .option('--target <id>', 'run this target (default: the best for this machine)')
     .option(threads, 'threads that compute (default: the physical cores)', parseCount)
+    .option('--pin', 'keep each of them on a core of its own')
     .addOption(new Option('--kv <type>', 'how keys and values are cached').choices(['f16', 'f32']).default('f16'));
   if (out) command.addOption(outOption('artifacts of model files'));
   return addLowerOptions(command).option('--quiet', 'no progress');
@@ -137,8 +139,8 @@ export function addModelOptions(
 
 /** Those options as `load` takes them. */
 export async function loadOptions(options: ModelOptions) {
-  const { target, threads, kv, ctx, out } = options;
-  return { ...(await lowerOptions(options)), target, threads, kv, contextLength: ctx, out } satisfies LoadOptions;
+  const { target, threads, pin, kv, ctx, out } = options;
+  return { ...(await lowerOptions(options)), target, threads, pin, kv, contextLength: ctx, out } satisfies LoadOptions;
 }
 
 /** Loads a model as the command line says, with progress. The caller disposes of it. */

@@ -12,7 +12,7 @@ import { shapeModel } from '../shapes/index.ts';
 /** What is measured, and how the model is opened for it. */
 export interface MeasureOptions
   extends Required<Pick<BenchmarkOptions, 'promptTokens' | 'newTokens' | 'contexts' | 'sequences' | 'repetitions'>>,
-    Pick<LoadOptions, 'target' | 'threads' | 'kv'>,
+    Pick<LoadOptions, 'target' | 'threads' | 'pin' | 'kv'>,
     LowerOptions {
   /** Where artifacts of model files are put. */
   readonly out?: string;
@@ -43,7 +43,18 @@ export async function shapeSubject(
  * @throws BitnetError for a model that cannot be opened or compiled, and for a bad option
  */
 export async function measureModel(path: string, options: MeasureOptions): Promise<BenchReport> {
-  const { promptTokens, newTokens, sequences, repetitions, target, threads, kv = 'f16', onProgress, signal } = options;
+  const {
+    promptTokens,
+    newTokens,
+    sequences,
+    repetitions,
+    target,
+    threads,
+    pin = false,
+    kv = 'f16',
+    onProgress,
+    signal,
+  } = options;
   if (target !== undefined && target !== 'native' && !isArtifact(path)) requireRunnable(target);
   const artifact = await artifactOf(path, {
     ...options,
@@ -57,6 +68,7 @@ export async function measureModel(path: string, options: MeasureOptions): Promi
     ...(target === undefined || target === 'native' ? {} : { target }),
     ...(threads === undefined ? {} : { threads }),
     ...(signal ? { signal } : {}),
+    pin,
     kv,
     contextLength: Math.max(...contexts) + run,
     sequences: Math.max(...sequences),

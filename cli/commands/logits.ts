@@ -63,6 +63,7 @@ async function writeOwn(io: Io, path: string, { tokens, out, ...options }: Logit
 
 async function writeEmulated(io: Io, path: string, flags: LogitsFlags): Promise<Written> {
   const { tokens, out, target, kv, threads, json, quiet } = flags;
+  if (flags.pin) throw new BitnetError('an emulator places its own threads: leave --pin out');
   const progress = new Progress(io, json || quiet);
   const { data, rows, vocab } = await emulateLogits(path, tokens, {
     ...(await lowerOptions(flags)),

@@ -165,11 +165,26 @@ model('Ctrl-C ends a process that waits for input, with 130', async () => {
 
 model('writes logits that match the reference', async () => {
   const logits = join(folder, 'logits.f32');
-  const flags = ['--tokens', golden.tokens.join(), '--out', logits, '--kv', 'f32', '--threads', '2', '--json'];
+  const flags = ['--tokens', golden.tokens.join(), '--out', logits, '--kv', 'f32', '--threads', '2', '--pin', '--json'];
   const { code, stdout, stderr } = await invoke(['logits', artifact, ...flags, '--target', native]);
   assert.is(code, 0, stderr);
   assert.equal(JSON.parse(stdout), { out: logits, rows: golden.tokens.length, vocab: 512, target: native });
   assertGolden(logits);
+});
+
+model('refuses more threads than make sense', async () => {
+  const { code, stderr } = await invoke([
+    'logits',
+    artifact,
+    '--tokens',
+    '1',
+    '--out',
+    join(folder, 'none'),
+    '--threads',
+    '257',
+  ]);
+  assert.is(code, 1);
+  assert.match(stderr, /threads is 257, it must be a whole number from 1 to 256/);
 });
 
 model('leaves no file of logits behind where there are none', async () => {
