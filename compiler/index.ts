@@ -60,6 +60,6 @@ export {
   type Stages,
 } from './pipeline.ts';
 export { tunedSections } from './tune/sections.ts';
-export { type TuneOptions, type TuneResult, type TuningProgress, tuneModel } from './tune/tune.ts';
+export { type TuneOptions, type TuneResult, type TuningProgress, tuneModel, type Variant } from './tune/tune.ts';
 export { readTuned, type Tuned, type TunedShape, tunedPath, writeTuned } from './tune/tuned-file.ts';
 export type { ModelTrial, TuningRuntime, Workbench } from './tune/workbench.ts';

@@ -28,8 +28,13 @@ import { linkArtifact } from './link-artifact.ts';
 import { tuningMachine } from './machine.ts';
 import { readState, removeState, type TuningState, writeState } from './state.ts';
 import { type Tuned, type TunedShape, type TunedTrial, tunedPath, writeTuned } from './tuned-file.ts';
-import { VARIANTS, type Variant } from './variants.ts';
 import type { ModelTrial, TuningRuntime, Workbench } from './workbench.ts';
+
+/** A way to compile the whole model: options of the compiler that JSON can say. */
+export interface Variant {
+  readonly name: string;
+  readonly settings: Readonly<Record<string, string | number | boolean>> & Partial<KernelRequest>;
+}
 
 /** What a tuning is at. */
 export interface TuningProgress {
@@ -56,6 +61,8 @@ export interface TuneOptions extends LowerOptions, Pick<CompileOptions, 'signal'
   readonly out?: string;
   /** Whether what an earlier tuning measured is thrown away. */
   readonly fresh?: boolean;
+  /** Settings that are tried on the whole model, each alone on top of the tuned kernels. None may change a result. */
+  readonly variants?: readonly Variant[];
   /** Tiles to try of each kernel family, shape and batch class, beside the default one. Default 8. */
   readonly keep?: number;
   readonly onProgress?: (progress: TuningProgress) => void;
@@ -183,11 +190,12 @@ class Tuning {
     this.#state = kept ?? { format: 1, key, groups: {} };
     // Whoever cannot write here should know before anything was measured.
     await writeState(this.#file, this.#state);
-    const bench = await this.#runtime.workbench(threads);
+    // Weights beyond the caches take a while to make.
+    const bench = this.#left(KERNELS) > 0 ? await this.#runtime.workbench(threads) : undefined;
     const groups = this.#groups();
     for (const [index, group] of groups.entries()) {
       signal?.throwIfAborted();
-      if (this.#left(KERNELS) <= 0) this.#complete = false;
+      if (!bench || this.#left(KERNELS) <= 0) this.#complete = false;
       else await this.#measure(bench, group, this.#left(KERNELS) / (groups.length - index));
     }
     const shapes = this.#shapes.flatMap((shape) => this.#choose(shape, groups) ?? []);
@@ -315,9 +323,9 @@ class Tuning {
     this.#saved = performance.now();
   }
 
-  async #limits(bench: Workbench, groups: readonly Group[]): Promise<Tuned['limits']> {
+  async #limits(bench: Workbench | undefined, groups: readonly Group[]): Promise<Tuned['limits']> {
     const measured = groups.some(({ tried }) => tried.some(({ contestant }) => contestant.samples.length > 0));
-    if (!measured) return { readGBps: 0, int8GMACps: 0 };
+    if (!bench || !measured) return { readGBps: 0, int8GMACps: 0 };
     const { readBytesPerSecond, int8MacsPerSecond } = await bench.limits();
     return { readGBps: readBytesPerSecond / 1e9, int8GMACps: int8MacsPerSecond / 1e9 };
   }
@@ -340,16 +348,17 @@ class Tuning {
   /** Whole models: the default, the tuned one, and that with other settings, turn about. */
   async #trials(tuned: Tuned): Promise<Pick<Tuned, 'trials' | 'choice' | 'settings'>> {
     const { choice } = tuned;
-    const variants: (Variant & { request: KernelRequest })[] = [
+    const { variants = [] } = this.#options;
+    const candidates: (Variant & { request: KernelRequest })[] = [
       { name: 'default', settings: {}, request: { tuned: false } },
       ...(choice === 'tuned' ? [{ name: 'tuned', settings: {}, request: { tuned: [tuned] } }] : []),
-      ...VARIANTS.map((variant) => ({
+      ...variants.map((variant) => ({
         ...variant,
         request: { ...variant.settings, tuned: choice === 'tuned' ? [tuned] : (false as const) },
       })),
     ];
     const none = { trials: [], choice, settings: {} };
-    if (variants.length === 1) return none;
+    if (candidates.length === 1) return none;
     if (this.#left() <= 0) {
       this.#complete = false;
       return none;
@@ -358,7 +367,7 @@ class Tuning {
     const folder = join(resolve(out), `.tuning-${process.pid}`);
     const running: Running[] = [];
     try {
-      for (const variant of variants) {
+      for (const variant of candidates) {
         const artifact = await this.#compile(variant, running[0]?.artifact, join(folder, variant.name));
         const trial = await this.#runtime.openModel(artifact, this.#target.id, this.#options.threads);
         running.push({ variant, artifact, trial, prefill: [], perToken: [] });

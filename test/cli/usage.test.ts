@@ -21,6 +21,7 @@ const COMMANDS = [
   'logits',
   'embed',
   'perplexity',
+  'tune',
   'bench',
   'doctor',
   'targets',
