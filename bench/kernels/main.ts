@@ -1,16 +1,20 @@
 // Times the kernels of every family for a model's matrices, on each target that this machine runs, beside what the machine
 // can do:
 //   npm run bench:kernels [-- --shape 2b4t] [--target ID] [--kernel i2,tl2] [--threads 1]
+//                          [--out FILE]: the figures as JSON, too
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import benny from 'benny';
 import Table from 'cli-table3';
+import { probeMachine } from '../../artifact/machine.ts';
 import { families, LAYOUTS } from '../../compiler/kernels/index.ts';
 import type { KernelSpec } from '../../compiler/kernels/spec.ts';
 import { planModel } from '../../compiler/passes/index.ts';
 import { groupBytesOf } from '../../compiler/render/views.ts';
 import { Checker } from '../../compiler/tune/check.ts';
 import { KernelBench } from '../../runtime/src/kernel-bench.ts';
+import { median } from '../../statistics.ts';
 import type { Target } from '../../targets/index.ts';
 import { type Bed, testBeds } from '../../test/support/beds.ts';
 import { buildKernels, familyOf, specOf } from '../../test/support/kernel-library.ts';
@@ -30,7 +34,28 @@ interface Row {
   readonly nanoseconds: number[];
 }
 
-async function timeTarget(bed: Bed, specs: readonly KernelSpec[], folder: string): Promise<void> {
+/** What a kernel reached, in units of 10^9. */
+interface Figures {
+  readonly kernel: string;
+  readonly tokens: number;
+  readonly microseconds: number;
+  /** Of weights. */
+  readonly readGBps: number;
+  readonly int8GMACps: number;
+  /** What holds one token back is reading, what holds many back is arithmetic: the share of that limit. */
+  readonly bound: 'reading' | 'arithmetic';
+  readonly share: number;
+}
+
+/** One target's kernels, beside what as many threads do at best. */
+interface TargetFigures {
+  readonly target: string;
+  readonly compiler: string;
+  readonly machine: { readonly readGBps: number; readonly int8GMACps: number };
+  readonly kernels: readonly Figures[];
+}
+
+async function timeTarget(bed: Bed, specs: readonly KernelSpec[], folder: string): Promise<TargetFigures> {
   await bench.open(await buildKernels(bed, specs, join(folder, bed.target.id)));
   const checkers = new Map(specs.map(({ m, k }) => [`${m} ${k}`, new Checker({ m, k })]));
   const rows: Row[] = [];
@@ -56,39 +81,38 @@ async function timeTarget(bed: Bed, specs: readonly KernelSpec[], folder: string
   const progress = benny.cycle(({ name, margin }) => `  ${name} ±${margin}%`);
   await benny.suite(`${bed.target.id}, ${bed.compiler.version}, ${bench.threads} threads`, ...cases, progress);
   const after = await bench.limits();
-  report(
-    rows,
-    Math.max(before.readBytesPerSecond, after.readBytesPerSecond),
-    Math.max(before.int8MacsPerSecond, after.int8MacsPerSecond),
-  );
+  const machine = {
+    readGBps: Math.max(before.readBytesPerSecond, after.readBytesPerSecond) / 1e9,
+    int8GMACps: Math.max(before.int8MacsPerSecond, after.int8MacsPerSecond) / 1e9,
+  };
+  const kernels = rows.map((row) => figuresOf(row, machine));
+  print(kernels, machine);
+  return { target: bed.target.id, compiler: bed.compiler.version, machine, kernels };
 }
 
-function report(rows: readonly Row[], readLimit: number, dotLimit: number): void {
+function figuresOf({ spec, tokens, nanoseconds }: Row, machine: TargetFigures['machine']): Figures {
+  const time = median(nanoseconds);
+  const readGBps = ((spec.m / 16) * groupBytesOf(spec)) / time;
+  const int8GMACps = (spec.m * spec.k * tokens) / time;
+  const figures = { kernel: spec.name, tokens, microseconds: time / 1000, readGBps, int8GMACps };
+  return tokens === 1
+    ? { ...figures, bound: 'reading', share: readGBps / machine.readGBps }
+    : { ...figures, bound: 'arithmetic', share: int8GMACps / machine.int8GMACps };
+}
+
+function print(kernels: readonly Figures[], { readGBps: read, int8GMACps: dot }: TargetFigures['machine']): void {
   const table = new Table({
     head: ['kernel', 'tokens', 'µs', 'GB/s', 'GMAC/s', 'of the limit'],
     colAligns: ['left', 'right', 'right', 'right', 'right', 'right'],
     style: { head: [], border: [] },
   });
-  for (const { spec, tokens, nanoseconds } of rows) {
-    const median = nanoseconds.toSorted((a, b) => a - b)[nanoseconds.length >> 1];
-    const weights = ((spec.m / 16) * groupBytesOf(spec)) / median;
-    const macs = (spec.m * spec.k * tokens) / median;
-    const [share, of] =
-      tokens === 1 ? [(weights * 1e9) / readLimit, 'reading'] : [(macs * 1e9) / dotLimit, 'arithmetic'];
-    table.push([
-      spec.name,
-      tokens,
-      (median / 1000).toFixed(1),
-      weights.toFixed(2),
-      macs.toFixed(1),
-      `${(100 * share).toFixed(0)}% of ${of}`,
-    ]);
+  for (const { kernel, tokens, microseconds, readGBps, int8GMACps, bound, share } of kernels) {
+    const speeds = [microseconds.toFixed(1), readGBps.toFixed(2), int8GMACps.toFixed(1)];
+    table.push([kernel, tokens, ...speeds, `${(100 * share).toFixed(0)}% of ${bound}`]);
   }
   console.log(table.toString());
-  const [read, dot] = [(readLimit / 1e9).toFixed(2), (dotLimit / 1e9).toFixed(0)];
-  console.log(
-    `limits of ${bench.threads} threads, measured now: reading ${read} GB/s, int8 arithmetic ${dot} GMAC/s\n`,
-  );
+  const limits = `reading ${read.toFixed(2)} GB/s, int8 arithmetic ${dot.toFixed(0)} GMAC/s`;
+  console.log(`limits of ${bench.threads} threads, measured now: ${limits}\n`);
 }
 
 const { values } = parseArgs({
@@ -97,6 +121,7 @@ const { values } = parseArgs({
     target: { type: 'string' },
     kernel: { type: 'string', default: 'i2,tl1,tl2' },
     threads: { type: 'string', default: '1' },
+    out: { type: 'string' },
   },
 });
 const kinds = values.kernel.split(',');
@@ -122,4 +147,18 @@ const native = beds.filter(
   ({ target, emulator }) => emulator.length === 0 && (values.target ?? target.id) === target.id,
 );
 if (native.length === 0) console.log(`this machine runs no target '${values.target}'`);
-for (const bed of native) await timeTarget(bed, specsFor(bed.target), folder);
+const results: TargetFigures[] = [];
+for (const bed of native) results.push(await timeTarget(bed, specsFor(bed.target), folder));
+if (values.out !== undefined) {
+  const [date] = new Date().toISOString().split('T');
+  const report = {
+    format: 1,
+    date,
+    cpu: probeMachine().cpu,
+    shape: values.shape,
+    threads: bench.threads,
+    targets: results,
+  };
+  await writeFile(values.out, `${JSON.stringify(report, null, 2)}\n`);
+  console.log(`wrote ${values.out}`);
+}

@@ -6,6 +6,7 @@ import { renderBuildScript, type Source } from '../render/index.ts';
 import { cacheFolder } from './cache-folder.ts';
 import { buildLibrary } from './cmake.ts';
 import { sha256 } from './fingerprint.ts';
+import { withLock } from './lock.ts';
 import type { Compiler } from './toolchain.ts';
 
 /** File name of the library in a target's folder. */
@@ -35,17 +36,27 @@ export async function writeLibrary(
   }
   const library = join(folder, LIBRARY);
   const cached = cacheFolder('libraries', `${key}.so`);
-  try {
-    await cp(cached, library);
-    return key;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-  await buildLibrary(folder, target, compiler, signal);
-  await rm(join(folder, 'build'), { recursive: true });
-  await mkdir(cacheFolder('libraries'), { recursive: true });
-  const temporary = `${cached}.${randomUUID()}`;
-  await cp(library, temporary);
-  await rename(temporary, cached);
+  if (await copied(cached, library)) return key;
+  // Whoever needs it at the same time waits, and finds it.
+  const build = async () => {
+    if (await copied(cached, library)) return;
+    await buildLibrary(folder, target, compiler, signal);
+    await rm(join(folder, 'build'), { recursive: true });
+    const temporary = `${cached}.${randomUUID()}`;
+    await cp(library, temporary);
+    await rename(temporary, cached);
+  };
+  await withLock(`${cached}.lock`, build, { signal });
   return key;
+}
+
+/** Copies a file, if it is there. */
+async function copied(from: string, to: string): Promise<boolean> {
+  try {
+    await cp(from, to);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw error;
+  }
 }

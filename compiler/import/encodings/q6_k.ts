@@ -104,5 +104,5 @@ function bestStep(values: Float32Array, start: number): number {
 }
 
 function clamp(value: number, low: number, high: number): number {
-  return value < low ? low : value > high ? high : value;
+  return value < low ? low : Math.min(value, high);
 }
