@@ -61,16 +61,18 @@ export function kernelView(spec: KernelSpec, target: Target) {
     blockQuads: layout.columns / 4,
     /** Activations of the last block, where they end before it. */
     cut: pad16(k) % layout.columns,
-    quads: pad16(k) / 4,
+    steps: pad16(k) / 16,
+    blockSteps: layout.columns / 16,
     ragged: k % layout.columns !== 0,
     chunked: columns < pad16(k),
     chunkBlocks: columns / layout.columns,
-    chunkQuads: columns / 4,
+    chunkSteps: columns / 16,
     tileGroups: rows / 16,
     tiled: rows > 16,
     heldGroups: held / 16,
     severalHeld: held > 16,
-    fourTail: tokens > 4,
+    /** Tiles for the tokens that are left of whole ones. */
+    tails: [8, 4, 2, 1].filter((size) => size < tokens),
     bounds: boundsOf(spec, target),
   };
 }

@@ -66,7 +66,7 @@ function scaledCase(spec: KernelSpec, tokens: number, accumulate: boolean, rando
   };
 }
 
-/** Together the cases of a GEMM take 1, 2, 3, 4, 5, 12, 13 and 17 tokens: parts of a tile, whole ones, and both. */
+/** Together the cases of a GEMM take few tokens and many, parts of a tile, whole ones, and both. */
 function casesOf(spec: KernelSpec, family: KernelFamily): KernelCase[] {
   const random = new Random(spec.m * 4096 + spec.k);
   if (family.takes === 'one') {
@@ -78,7 +78,10 @@ function casesOf(spec: KernelSpec, family: KernelFamily): KernelCase[] {
     ];
   }
   return [
-    ...[1, 2, 3, 4, 12].map((tokens, i) => ({ ...randomCase(spec, tokens, random), accumulate: i % 2 === 1 })),
+    ...[1, 2, 3, 4, 6, 8, 12, 16, 27].map((tokens, i) => ({
+      ...randomCase(spec, tokens, random),
+      accumulate: i % 2 === 1,
+    })),
     extremeCase(spec, 17, 0, random),
     scaledCase(spec, 5, false, random),
     scaledCase(spec, 13, true, random),

@@ -10,7 +10,7 @@
 //   row r, columns        24j + 3i + 0, 1, 2        1 where n < 0
 //
 // The groups of a tile are unpacked to a panel of bytes, [column / 4][group][row][column % 4], code = weight + 1, which the
-// caches hold while all tokens pass over it.
+// caches hold while all tokens pass over it. For no more tokens than a tile has, a block is unpacked as it is multiplied.
 //
 // Tile: 16 rows x 4 tokens, running sums widened every 240 columns. Bounds: 512 * 240 / 4 <= 32767 (int16).
 // Written from templates/cpp/bitlinear_tl2_gemm.cpp.hbs for target x86-avx2.
@@ -20,41 +20,65 @@
 namespace {
 
 constexpr int32_t kBlocks = 3; // of 96 columns: K = 250, padded
-constexpr int32_t kQuads = 64; // of columns, those that there are activations for
-constexpr int32_t kChunk = 60; // quads that a running sum may take before it is widened
+constexpr int32_t kBlockSteps = 6; // of 16 columns
+constexpr int32_t kSteps = 16; // those that there are activations for
+constexpr int32_t kChunk = 15; // steps that a running sum may take before it is widened
 constexpr int32_t kTokens = 4; // tokens in registers
 constexpr int64_t kGroupBytes = int64_t{kBlocks} * 320;
 
+// Unpacks one block of each row group, as [column / 4][group][row][column % 4].
 template <int Groups>
-inline void unpack(uint8_t *panel, const uint8_t *weights) {
-  for (int32_t block = 0; block < kBlocks; ++block) {
-    for (int g = 0; g < Groups; ++g) {
-      bn_tl2_unpack(panel + (int64_t{block} * 24 * Groups + g) * 64, Groups * 64,
-                    weights + g * kGroupBytes + int64_t{block} * 320);
-    }
+inline void unpack(uint8_t *panel, const uint8_t *weights, int32_t block) {
+  BN_UNROLL for (int g = 0; g < Groups; ++g) {
+    bn_tl2_unpack(panel + g * 64, Groups * 64, weights + g * kGroupBytes + int64_t{block} * 320);
   }
 }
 
-template <int Groups, int Tokens>
+// Whether the codes come from the panel of all columns. If not, each block is unpacked where it is multiplied: a compiler
+// keeps small ones in registers.
+enum class Codes { in_panel, in_place };
+
+template <int Groups, int Tokens, Codes codes>
 inline void tile(const bn_bitlinear_args *args, int32_t group, int32_t token) {
-  const uint8_t *panel = args->scratch;
-  const int8_t *q = args->q + int64_t{token} * kQuads * 4;
+  const uint8_t *weights = args->weights + group * kGroupBytes;
+  const int8_t *q = args->q + int64_t{token} * kSteps * 16;
+  [[maybe_unused]] alignas(64) uint8_t block[codes == Codes::in_place ? 24 * Groups * 64 : 1];
+  // What the next rows' panel is unpacked from: each tile of tokens fetches a part of it.
+  [[maybe_unused]] const uint8_t *ahead = weights + (Groups + token / kTokens % Groups) * kGroupBytes;
   bn_i32x16 total[Groups][Tokens];
   for (int g = 0; g < Groups; ++g) {
     for (int t = 0; t < Tokens; ++t) total[g][t] = bn_i32x16_zero();
   }
-  for (int32_t first = 0; first < kQuads; first += kChunk) {
-    const int32_t last = first + kChunk < kQuads ? first + kChunk : kQuads;
+  for (int32_t first = 0; first < kSteps; first += kChunk) {
+    const int32_t last = first + kChunk < kSteps ? first + kChunk : kSteps;
     bn_dot_sum sum[Groups][Tokens];
     BN_UNROLL for (int g = 0; g < Groups; ++g) {
       BN_UNROLL for (int t = 0; t < Tokens; ++t) sum[g][t] = bn_dot_zero();
     }
-    for (int32_t quad = first; quad < last; ++quad) {
-      bn_u8x64 codes[Groups];
-      BN_UNROLL for (int g = 0; g < Groups; ++g) codes[g] = bn_load_panel(panel + (int64_t{quad} * Groups + g) * 64);
-      BN_UNROLL for (int t = 0; t < Tokens; ++t) {
-        const bn_quad x = bn_load_quad(q + int64_t{t} * kQuads * 4 + quad * 4);
-        BN_UNROLL for (int g = 0; g < Groups; ++g) bn_dot_add(sum[g][t], codes[g], x);
+    for (int32_t step = first; step < last; ++step) {
+      const uint8_t *panel;
+      if constexpr (codes == Codes::in_panel) {
+        panel = args->scratch + int64_t{step} * 4 * Groups * 64;
+        bn_prefetch(ahead + int64_t{step} * 64);
+      } else {
+        if (step % kBlockSteps == 0) {
+          const int32_t at = step / kBlockSteps;
+          BN_UNROLL for (int g = 0; g < Groups; ++g) {
+            BN_UNROLL for (int line = 0; line < 320; line += 64) {
+              bn_prefetch_rows<Groups>(weights + g * kGroupBytes, int64_t{at} * 320 + line, kGroupBytes);
+            }
+          }
+          unpack<Groups>(block, weights, at);
+        }
+        panel = block + step % kBlockSteps * 4 * Groups * 64;
+      }
+      BN_UNROLL for (int quad = 0; quad < 4; ++quad) {
+        bn_u8x64 weight[Groups];
+        BN_UNROLL for (int g = 0; g < Groups; ++g) weight[g] = bn_load_panel(panel + (quad * Groups + g) * 64);
+        BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+          const bn_quad x = bn_load_quad(q + (int64_t{t} * kSteps + step) * 16 + quad * 4);
+          BN_UNROLL for (int g = 0; g < Groups; ++g) bn_dot_add(sum[g][t], weight[g], x);
+        }
       }
     }
     for (int g = 0; g < Groups; ++g) {
@@ -76,12 +100,26 @@ inline void tile(const bn_bitlinear_args *args, int32_t group, int32_t token) {
   }
 }
 
+// All tokens, in tiles of kTokens, and smaller ones for what is left.
+template <int Groups, Codes codes>
+inline void tiles(const bn_bitlinear_args *args, int32_t group) {
+  int32_t token = 0;
+  for (; token + kTokens <= args->tokens; token += kTokens) tile<Groups, kTokens, codes>(args, group, token);
+  for (; token + 2 <= args->tokens; token += 2) tile<Groups, 2, codes>(args, group, token);
+  for (; token + 1 <= args->tokens; token += 1) tile<Groups, 1, codes>(args, group, token);
+}
+
 template <int Groups>
 void rows(const bn_bitlinear_args *args, int32_t group) {
-  unpack<Groups>(args->scratch, args->weights + group * kGroupBytes);
-  int32_t token = 0;
-  for (; token + kTokens <= args->tokens; token += kTokens) tile<Groups, kTokens>(args, group, token);
-  for (; token < args->tokens; ++token) tile<Groups, 1>(args, group, token);
+  if (args->tokens <= kTokens) {
+    tiles<Groups, Codes::in_place>(args, group);
+    return;
+  }
+  const uint8_t *weights = args->weights + group * kGroupBytes;
+  for (int32_t block = 0; block < kBlocks; ++block) {
+    unpack<Groups>(args->scratch + int64_t{block} * 24 * Groups * 64, weights, block);
+  }
+  tiles<Groups, Codes::in_panel>(args, group);
 }
 
 } // namespace
