@@ -8,8 +8,11 @@ import { TRIAL_TOKENS } from '../kernels/self-test.ts';
 import type { KernelSpec } from '../kernels/spec.ts';
 import { type Choice, distinctKernels } from '../passes/select-kernels.ts';
 
-/** Queries whose running sums share the registers while keys and values stream by. */
-const QUERIES = 8;
+/** Tokens of a sequence that share each read of keys and values. */
+const TOKEN_BLOCK = 8;
+
+/** Positions whose keys or values are converted to float32 at once: 32 KiB for heads of 128. */
+const RUN = 64;
 
 /** A double constant as C++ spells it, exact. */
 function cppDouble(value: number): string {
@@ -116,8 +119,7 @@ export function attentionView(plan: Plan, target: Target) {
   const { attentionScale = 1 / Math.sqrt(headDim), normEpsilon } = plan.hyper;
   const flags = attentionFlags(plan);
   const headRow = pad16(headDim);
-  const group = heads / kvHeads;
-  const tokenBlock = Math.max(1, Math.floor(QUERIES / group));
+  const roomy = target.registers >= 32 && target.lanes === 16;
   const attention = pad16(heads * headDim);
   const keys = pad16(kvHeads * headDim);
   return {
@@ -143,9 +145,10 @@ export function attentionView(plan: Plan, target: Target) {
     headTail: headDim % 16,
     begin: flags.windowed ? 'begin' : '0',
     window: flags.windowed ? 'window, ' : '',
-    tokenBlock,
-    tokenBlocked: tokenBlock > 1,
-    valueVectors: target.registers >= 32 && headRow % (2 * target.lanes) === 0 ? 2 : 1,
+    tokenBlock: TOKEN_BLOCK,
+    queries: roomy ? 8 : 4,
+    wide: roomy && headRow % 32 === 0 ? 2 : 1,
+    run: RUN,
   };
 }
 
@@ -283,7 +286,8 @@ export function modelView(plan: Plan, target: Target, choices: readonly Choice[]
   const linears = plan.layer.filter((step) => step.op === 'bitlinear');
   const views = (steps: readonly Step[]) => steps.map((step, at) => stepView(plan, choices, step, steps[at + 1]));
   const widest = Math.max(pad16(hyper.embedding), attention.outStride, pad16(hyper.ffn));
-  const scores = 4 * attention.tokenBlock * (hyper.heads / hyper.kvHeads) * pad16(hyper.context);
+  const queries = attention.tokenBlock * (hyper.heads / hyper.kvHeads);
+  const scores = 4 * (attention.run * attention.headRow + queries * (attention.headRow + pad16(hyper.context)));
   const panels = Math.max(...kernels.map(scratchBytes));
   const headRows = 4 * 4 * pad16(hyper.embedding);
 

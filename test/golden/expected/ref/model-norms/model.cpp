@@ -16,7 +16,7 @@ constexpr bool kLocal[kLayers] = {true, false}; // layers that attend to a windo
 constexpr int64_t kLayerBase = 14144, kLayerBytes = 15872;
 
 // The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after.
-constexpr int64_t kTokenBytes = 2560, kScratchBytes = 2048;
+constexpr int64_t kTokenBytes = 2560, kScratchBytes = 14336;
 constexpr int64_t kX = 0;
 constexpr int64_t kAngles = 320;
 constexpr int64_t kLocalAngles = 448;

@@ -15,7 +15,7 @@ constexpr float kEpsilon = 0.000009999999747378752f;
 constexpr int64_t kLayerBase = 58752, kLayerBytes = 18176;
 
 // The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after.
-constexpr int64_t kTokenBytes = 1984, kScratchBytes = 2048;
+constexpr int64_t kTokenBytes = 1984, kScratchBytes = 11264;
 constexpr int64_t kX = 0;
 constexpr int64_t kAngles = 448;
 constexpr int64_t kQ = 512;

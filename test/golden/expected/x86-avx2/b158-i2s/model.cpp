@@ -15,7 +15,7 @@ constexpr float kEpsilon = 0.000009999999747378752f;
 constexpr int64_t kLayerBase = 263168, kLayerBytes = 153088;
 
 // The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after.
-constexpr int64_t kTokenBytes = 5952, kScratchBytes = 16384;
+constexpr int64_t kTokenBytes = 5952, kScratchBytes = 53248;
 constexpr int64_t kX = 0;
 constexpr int64_t kAngles = 1024;
 constexpr int64_t kQ = 1280;

@@ -15,7 +15,7 @@ constexpr float kEpsilon = 0.000009999999747378752f;
 constexpr int64_t kLayerBase = 25088, kLayerBytes = 37696;
 
 // The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after.
-constexpr int64_t kTokenBytes = 2944, kScratchBytes = 4096;
+constexpr int64_t kTokenBytes = 2944, kScratchBytes = 14336;
 constexpr int64_t kX = 0;
 constexpr int64_t kAngles = 512;
 constexpr int64_t kQ = 576;

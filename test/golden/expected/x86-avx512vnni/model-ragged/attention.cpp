@@ -6,6 +6,7 @@
 // Written from templates/cpp/attention.cpp.hbs for target x86-avx512vnni.
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels.h"
 #include "rows.h"
@@ -22,6 +23,8 @@ constexpr int kQkv = 240, kKey = 80, kValue = 160; // floats: a token's q, k and
 constexpr int kOut = 80;
 constexpr int kRotated = 16; // dimensions of a head that rotate
 constexpr int kTokens = 8; // tokens of a sequence that share each key and value read
+constexpr int kQueries = 8, kWide = 2; // in registers: queries x sixteens of positions or dimensions
+constexpr int kRun = 64; // positions whose keys or values stay in the first cache
 
 const double kFrequencies[kRotated / 2] = {
     0.25,
@@ -97,56 +100,123 @@ inline void softmax(float *scores, int32_t length, int32_t end) {
   for (int32_t i = 0; i < end; i += BN_LANES) bn_store(scores + i, bn_mul(bn_load(scores + i), scale));
 }
 
+// Keys or values of a run of positions, as the tiles read them: what many queries share is made float32 once, and for few
+// it is converted as it is loaded.
+template <bool Shared, typename Cache>
+inline auto run_of(const Cache *from, int64_t count, float *converted) {
+  if constexpr (Shared && sizeof(Cache) != sizeof(float)) {
+    for (int64_t i = 0; i < count; i += BN_LANES) bn_store(converted + i, load(from + i));
+    return static_cast<const float *>(converted);
+  } else {
+    return from;
+  }
+}
+
+inline bn_f32x16 load_16(const float *p) { return bn_load16(p); }
+inline bn_f32x16 load_16(const uint16_t *p) {
+  bn_f32x16 values;
+  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) values.part[i] = load(p + i * BN_LANES);
+  return values;
+}
+
+// sum += factor * values
+inline void add_16(bn_f32x16 &sum, float factor, const bn_f32x16 &values) {
+  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) {
+    sum.part[i] = bn_fma(bn_set(factor), values.part[i], sum.part[i]);
+  }
+}
+
+// Scores of Queries queries at Wide times sixteen positions.
+template <int Queries, int Wide, typename Value>
+inline void score(float *const *scores, const float *const *query, const Value *keys) {
+  bn_f32x16 sum[Queries][Wide];
+  BN_UNROLL for (int i = 0; i < Queries; ++i) {
+    BN_UNROLL for (int w = 0; w < Wide; ++w) sum[i][w] = bn_zero16();
+  }
+  for (int d = 0; d < kDim; ++d) {
+    bn_f32x16 key[Wide];
+    BN_UNROLL for (int w = 0; w < Wide; ++w) key[w] = load_16(keys + (w * kDim + d) * 16);
+    BN_UNROLL for (int i = 0; i < Queries; ++i) {
+      BN_UNROLL for (int w = 0; w < Wide; ++w) add_16(sum[i][w], query[i][d], key[w]);
+    }
+  }
+  BN_UNROLL for (int i = 0; i < Queries; ++i) {
+    BN_UNROLL for (int w = 0; w < Wide; ++w) {
+      BN_UNROLL for (int l = 0; l < 16; l += BN_LANES) {
+        bn_store(scores[i] + w * 16 + l, bn_mul(sum[i][w].part[l / BN_LANES], bn_set(0.20412415266036987f)));
+      }
+    }
+  }
+}
+
+// Adds values, weighted, to what Queries queries have mixed from the positions before.
+template <int Queries, typename Value>
+inline void mix(float *mixed, const float *const *weights, const Value *values, int32_t positions) {
+  for (int d = 0; d < kRow; d += kWide * 16) {
+    bn_f32x16 sum[Queries][kWide];
+    BN_UNROLL for (int i = 0; i < Queries; ++i) {
+      BN_UNROLL for (int w = 0; w < kWide; ++w) sum[i][w] = bn_load16(mixed + i * kRow + d + w * 16);
+    }
+    for (int32_t position = 0; position < positions; ++position) {
+      bn_f32x16 value[kWide];
+      BN_UNROLL for (int w = 0; w < kWide; ++w) value[w] = load_16(values + position * kRow + d + w * 16);
+      BN_UNROLL for (int i = 0; i < Queries; ++i) {
+        BN_UNROLL for (int w = 0; w < kWide; ++w) add_16(sum[i][w], weights[i][position], value[w]);
+      }
+    }
+    BN_UNROLL for (int i = 0; i < Queries; ++i) {
+      BN_UNROLL for (int w = 0; w < kWide; ++w) bn_store16(mixed + i * kRow + d + w * 16, sum[i][w]);
+    }
+  }
+}
+
 // Attention of `Tokens` consecutive tokens of a sequence, for the query heads of one KV head.
 // Every query adds up in the same order, whatever it shares the call with.
 template <typename Cache, int Tokens>
 void attend(const Slot<Cache> cache, int32_t head, int32_t first_position, const float *qkv, float *out,
             float *scratch) {
-  constexpr int kQueries = Tokens * kGroup;
+  constexpr int kCount = Tokens * kGroup;
+  constexpr int kWhole = kCount / kQueries * kQueries, kRest = kCount - kWhole;
+  constexpr bool kShared = kCount > kQueries;
   const int32_t length = first_position + Tokens; // of the last token
   const int32_t end = static_cast<int32_t>(padded(length));
-  const float *query[kQueries];
-  float *scores[kQueries];
-  for (int i = 0; i < kQueries; ++i) {
-    query[i] = qkv + int64_t{i / kGroup} * kQkv + (head * kGroup + i % kGroup) * kDim;
-    scores[i] = scratch + int64_t{i} * end;
+  float *converted = scratch, *mixed = converted + kRun * kRow, *rows = mixed + kCount * kRow;
+  const float *query[kCount];
+  float *scores[kCount];
+  for (int i = 0; i < kCount; ++i) query[i] = qkv + int64_t{i / kGroup} * kQkv + (head * kGroup + i % kGroup) * kDim;
+  const auto scores_from = [&](int32_t position) {
+    for (int i = 0; i < kCount; ++i) scores[i] = rows + int64_t{i} * end + position;
+  };
+
+  for (int32_t from = 0; from < end; from += kRun) {
+    const int32_t count = from + kRun < end ? kRun : end - from;
+    const auto *keys = run_of<kShared>(cache.keys + int64_t{from} * kDim, int64_t{count} * kDim, converted);
+    const auto at = [&](int32_t position, auto wide) {
+      constexpr int kWidth = decltype(wide)::value;
+      scores_from(from + position);
+      const auto *block = keys + int64_t{position} * kDim;
+      for (int i = 0; i < kWhole; i += kQueries) score<kQueries, kWidth>(scores + i, query + i, block);
+      if constexpr (kRest > 0) score<kRest, kWidth>(scores + kWhole, query + kWhole, block);
+    };
+    int32_t position = 0;
+    for (; position + kWide * 16 <= count; position += kWide * 16) at(position, std::integral_constant<int, kWide>());
+    for (; position < count; position += 16) at(position, std::integral_constant<int, 1>());
   }
 
-  const bn_f32 scale = bn_set(0.20412415266036987f);
-  for (int32_t position = 0; position < end; position += BN_LANES) {
-    const Cache *keys = cache.keys + int64_t{position / 16} * 16 * kDim + position % 16;
-    bn_f32 sum[kQueries];
-    BN_UNROLL for (int i = 0; i < kQueries; ++i) sum[i] = bn_set(0.0f);
-    for (int d = 0; d < kDim; ++d) {
-      const bn_f32 key = load(keys + d * 16);
-      BN_UNROLL for (int i = 0; i < kQueries; ++i) sum[i] = bn_fma(bn_set(query[i][d]), key, sum[i]);
-    }
-    BN_UNROLL for (int i = 0; i < kQueries; ++i) bn_store(scores[i] + position, bn_mul(sum[i], scale));
-  }
+  scores_from(0);
+  for (int i = 0; i < kCount; ++i) softmax(scores[i], first_position + i / kGroup + 1, end);
 
-  for (int i = 0; i < kQueries; ++i) softmax(scores[i], first_position + i / kGroup + 1, end);
-
-  alignas(64) float mixed[kQueries][kRow];
-  for (int d = 0; d < kRow; d += BN_LANES * 2) {
-    bn_f32 sum[kQueries][2];
-    BN_UNROLL for (int i = 0; i < kQueries; ++i) {
-      BN_UNROLL for (int v = 0; v < 2; ++v) sum[i][v] = bn_set(0.0f);
-    }
-    for (int32_t position = 0; position < length; ++position) {
-      const Cache *values = cache.values + int64_t{position} * kRow + d;
-      BN_UNROLL for (int v = 0; v < 2; ++v) {
-        const bn_f32 value = load(values + v * BN_LANES);
-        BN_UNROLL for (int i = 0; i < kQueries; ++i) {
-          sum[i][v] = bn_fma(bn_set(scores[i][position]), value, sum[i][v]);
-        }
-      }
-    }
-    BN_UNROLL for (int i = 0; i < kQueries; ++i) {
-      BN_UNROLL for (int v = 0; v < 2; ++v) bn_store(&mixed[i][d + v * BN_LANES], sum[i][v]);
-    }
+  std::memset(mixed, 0, sizeof(float) * kCount * kRow);
+  for (int32_t from = 0; from < length; from += kRun) {
+    const int32_t count = from + kRun < length ? kRun : length - from;
+    const auto *values = run_of<kShared>(cache.values + int64_t{from} * kRow, int64_t{count} * kRow, converted);
+    scores_from(from);
+    for (int i = 0; i < kWhole; i += kQueries) mix<kQueries>(mixed + i * kRow, scores + i, values, count);
+    if constexpr (kRest > 0) mix<kRest>(mixed + kWhole * kRow, scores + kWhole, values, count);
   }
-  for (int i = 0; i < kQueries; ++i) {
-    std::memcpy(out + int64_t{i / kGroup} * kOut + (head * kGroup + i % kGroup) * kDim, mixed[i], sizeof(float) * kDim);
+  for (int i = 0; i < kCount; ++i) {
+    std::memcpy(out + int64_t{i / kGroup} * kOut + (head * kGroup + i % kGroup) * kDim, mixed + i * kRow,
+                sizeof(float) * kDim);
   }
 }
 
