@@ -51,12 +51,8 @@ export const q6_k: FloatEncoding = {
         bytes[to + SCALES + group] = scale;
         steps[group] = unit * scale;
       }
-      for (let i = 0; i < 256; i++) {
-        const step = steps[i >> 4]!;
-        const six = step === 0 ? 32 : 32 + clamp(rounded(values[block + i]! / step), -32, 31);
-        const [half, run, lane] = [i >> 7, (i >> 5) & 3, i & 31];
-        bytes[to + half * 64 + (run & 1) * 32 + lane]! |= (six & 15) << (run & 2 ? 4 : 0);
-        bytes[to + HIGH + half * 32 + lane]! |= (six >> 4) << (2 * run);
+      for (let half = 0; half < 2; half++) {
+        packHalf(values, block + 128 * half, steps.subarray(8 * half), bytes, to + 64 * half, to + HIGH + 32 * half);
       }
     }
     return bytes;
@@ -66,35 +62,50 @@ export const q6_k: FloatEncoding = {
   },
 };
 
-/** Powers of the values that a step is sought for. */
-const squares = new Float64Array(16);
-const cubes = new Float64Array(16);
+/** Steps that are tried: those that put the value farthest from zero at 31.1, 31.2, … 32.9 of them. */
+const TRIALS = 19;
+const reach = (trial: number): number => 31.1 + trial / 10;
+
+/** By how much the two sums of `bestStep` change from one trial to the next. */
+const products = new Float64Array(TRIALS);
+const squares = new Float64Array(TRIALS);
 
 /**
  * The step that six bits of 16 values are best counted in, by least squares. Errors weigh as the square of the value,
- * as in ggml. Tried are the steps that put the value farthest from zero at 31.1 to 32.9 of them; it has the sign that
- * makes that value the negative end, which reaches one farther.
+ * as in ggml. The step has the sign that makes the value farthest from zero the negative end, which reaches one farther.
+ *
+ * From trial to trial the counts of few values change, by one: they are followed, instead of all 16 being counted again.
  */
 function bestStep(values: Float32Array, start: number): number {
   const farthest = values[largest('q6_k', values, start, 16)]!;
   if (Math.abs(farthest) < 1e-15) return 0;
-  for (let i = 0; i < 16; i++) {
-    const value = values[start + i]!;
-    squares[i] = value * value;
-    cubes[i] = squares[i]! * value;
+  products.fill(0);
+  squares.fill(0);
+  for (let i = start; i < start + 16; i++) {
+    const value = values[i]!;
+    const ratio = value / -farthest;
+    const size = Math.abs(ratio);
+    const sign = ratio < 0 ? -1 : 1;
+    const end = ratio < 0 ? 32 : 31;
+    const weight = value * value;
+    const last = Math.min(end, rounded(size * reach(TRIALS - 1)));
+    let count = Math.min(end, rounded(size * reach(0)));
+    products[0]! += weight * value * sign * count;
+    squares[0]! += weight * count * count;
+    for (; count < last; count++) {
+      const trial = Math.min(TRIALS - 1, Math.max(1, Math.ceil(10 * ((count + 0.5) / size - reach(0)))));
+      products[trial]! += weight * value * sign;
+      squares[trial]! += weight * (2 * count + 1);
+    }
   }
   let best = 0;
   let bestGain = 0;
-  for (let tenths = -9; tenths <= 9; tenths++) {
-    const inverse = -(32 + tenths / 10) / farthest;
-    let product = 0;
-    let square = 0;
-    for (let i = 0; i < 16; i++) {
-      const six = clamp(rounded(inverse * values[start + i]!), -32, 31);
-      product += cubes[i]! * six;
-      square += squares[i]! * six * six;
-    }
-    // With this rounding the best step is product / square, and lessens the error by product² / square.
+  let product = 0;
+  let square = 0;
+  for (let trial = 0; trial < TRIALS; trial++) {
+    product += products[trial]!;
+    square += squares[trial]!;
+    // With these counts the best step is product / square, and lessens the error by product² / square.
     if (product * product > bestGain * square) {
       best = product / square;
       bestGain = (product * product) / square;
@@ -103,6 +114,31 @@ function bestStep(values: Float32Array, start: number): number {
   return best;
 }
 
+/** Counts 128 values in their groups' steps, and stores lower nibbles and upper bit pairs. */
+function packHalf(
+  values: Float32Array,
+  start: number,
+  steps: Float64Array,
+  bytes: Uint8Array,
+  low: number,
+  high: number,
+): void {
+  for (let lane = 0; lane < 32; lane++) {
+    const first = sixBits(values[start + lane]!, steps[lane >> 4]!);
+    const second = sixBits(values[start + 32 + lane]!, steps[2 + (lane >> 4)]!);
+    const third = sixBits(values[start + 64 + lane]!, steps[4 + (lane >> 4)]!);
+    const fourth = sixBits(values[start + 96 + lane]!, steps[6 + (lane >> 4)]!);
+    bytes[low + lane] = (first & 15) | ((third & 15) << 4);
+    bytes[low + 32 + lane] = (second & 15) | ((fourth & 15) << 4);
+    bytes[high + lane] = (first >> 4) | ((second >> 4) << 2) | ((third >> 4) << 4) | ((fourth >> 4) << 6);
+  }
+}
+
+/** A value in steps, plus 32, as an integer of six bits. */
+function sixBits(value: number, step: number): number {
+  return step === 0 ? 32 : 32 + clamp(rounded(value / step), -32, 31);
+}
+
 function clamp(value: number, low: number, high: number): number {
-  return value < low ? low : Math.min(value, high);
+  return Math.max(low, Math.min(high, value));
 }
