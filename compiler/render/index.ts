@@ -31,6 +31,7 @@ function headers(target: Target): Source[] {
   return [
     copied('abi.h', join(packageRoot(), 'artifact', 'abi.h')),
     copied('primitives.h', join(packageRoot(), 'targets', target.id, 'primitives.h')),
+    copied('blocks.h', join(packageRoot(), 'targets', target.id, 'blocks.h')),
     copied('rows.h', join(templateFolder(), 'rows.h')),
     copied('team.h', join(templateFolder(), 'team.h')),
   ];

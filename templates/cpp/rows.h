@@ -81,6 +81,12 @@ static inline float bn_f16_value(const uint8_t *p) {
   return value;
 }
 
+// Prefetches `Bytes` bytes, line by line.
+template <int Bytes>
+static inline void bn_prefetch_lines(const uint8_t *p) {
+  BN_UNROLL for (int line = 0; line < Bytes; line += 64) bn_prefetch(p + line);
+}
+
 // Prefetches what `Rows` rows read side by side will need next, at byte `at` of each: behind a row's end comes the row
 // `Rows` further on.
 template <int Rows>

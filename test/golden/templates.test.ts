@@ -67,7 +67,7 @@ function kernel(family: KernelFamily, spec: KernelSpec, target: Target): void {
 }
 
 /** Files that a program gets as they are. */
-const COPIED = ['abi.h', 'primitives.h', 'rows.h', 'team.h'];
+const COPIED = ['abi.h', 'primitives.h', 'blocks.h', 'rows.h', 'team.h'];
 
 /** Every file of a program, in one test; kernels and copied headers only where they are asked for. */
 function program(target: Target, folder: string, model: () => Plan | Promise<Plan>, kernels: boolean): void {

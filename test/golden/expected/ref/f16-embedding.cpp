@@ -1,5 +1,6 @@
 // The embedding table: 8 rows of 64 values, F16.
 // Written from templates/cpp/embedding.cpp.hbs for target ref.
+#include "blocks.h"
 #include "kernels.h"
 #include "rows.h"
 

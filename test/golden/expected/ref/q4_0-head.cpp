@@ -2,6 +2,7 @@
 // One token multiplies a row as it is decoded; of several, a row is decoded once and meets them all. Either way a dot
 // product adds in the same order, so logits do not depend on the batch.
 // Written from templates/cpp/head.cpp.hbs for target ref.
+#include "blocks.h"
 #include "kernels.h"
 #include "rows.h"
 
@@ -14,17 +15,16 @@ constexpr int64_t kRowBytes = 36;
 // float16 scale first; value i is the low half of byte i, value 16 + i the high half, each less 8.
 template <int Rows, typename Emit>
 inline void decode_rows(const uint8_t *rows, Emit emit) {
-  for (int block = 0; block < 64 / 32; ++block) {
-    for (int r = 0; r < Rows; ++r) {
+  constexpr int kBlocks = 64 / 32;
+  float scales[Rows][kBlocks];
+  for (int r = 0; r < Rows; ++r) bn_block_scales(scales[r], rows + r * kRowBytes, 18, kBlocks);
+  for (int block = 0; block < kBlocks; ++block) {
+    bn_prefetch_lines<Rows * 18>(rows + Rows * (kRowBytes + block * 18));
+    BN_UNROLL for (int r = 0; r < Rows; ++r) {
       const uint8_t *p = rows + r * kRowBytes + block * 18;
-      bn_prefetch_rows<Rows>(rows + r * kRowBytes, block * 18, kRowBytes);
-      const bn_f32 scale = bn_set(bn_f16_value(p));
-      int8_t values[32];
-      for (int i = 0; i < 16; ++i) {
-        values[i] = static_cast<int8_t>((p[2 + i] & 15) - 8);
-        values[16 + i] = static_cast<int8_t>((p[2 + i] >> 4) - 8);
-      }
-      BN_UNROLL for (int i = 0; i < 32; i += 16) emit(r, block * 32 + i, bn_scaled16(values + i, scale));
+      bn_f32x16 values[2];
+      bn_q4_0_values(values[0].part, p + 2, bn_set(scales[r][block]));
+      BN_UNROLL for (int i = 0; i < 2; ++i) emit(r, block * 32 + i * 16, values[i]);
     }
   }
 }

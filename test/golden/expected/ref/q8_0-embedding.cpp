@@ -1,5 +1,6 @@
 // The embedding table: 8 rows of 64 values, Q8_0.
 // Written from templates/cpp/embedding.cpp.hbs for target ref.
+#include "blocks.h"
 #include "kernels.h"
 #include "rows.h"
 
@@ -11,11 +12,14 @@ constexpr int64_t kRowBytes = 68;
 // the float16 scale first.
 template <int Rows, typename Emit>
 inline void decode_rows(const uint8_t *rows, Emit emit) {
-  for (int block = 0; block < 64 / 32; ++block) {
+  constexpr int kBlocks = 64 / 32;
+  float scales[Rows][kBlocks];
+  for (int r = 0; r < Rows; ++r) bn_block_scales(scales[r], rows + r * kRowBytes, 34, kBlocks);
+  for (int block = 0; block < kBlocks; ++block) {
+    bn_prefetch_lines<Rows * 34>(rows + Rows * (kRowBytes + block * 34));
     BN_UNROLL for (int r = 0; r < Rows; ++r) {
       const uint8_t *p = rows + r * kRowBytes + block * 34;
-      bn_prefetch_rows<Rows>(rows + r * kRowBytes, block * 34, kRowBytes);
-      const bn_f32 scale = bn_set(bn_f16_value(p));
+      const bn_f32 scale = bn_set(scales[r][block]);
       const int8_t *values = reinterpret_cast<const int8_t *>(p + 2);
       BN_UNROLL for (int i = 0; i < 32; i += 16) emit(r, block * 32 + i, bn_scaled16(values + i, scale));
     }

@@ -2,6 +2,7 @@
 // One token multiplies a row as it is decoded; of several, a row is decoded once and meets them all. Either way a dot
 // product adds in the same order, so logits do not depend on the batch.
 // Written from templates/cpp/head.cpp.hbs for target arm-neon.
+#include "blocks.h"
 #include "kernels.h"
 #include "rows.h"
 
