@@ -65,8 +65,8 @@ export async function artifactOf(path: string, options: CompileOptions): Promise
 
 /** Throws a BitnetError for options that an artifact, which is compiled already, cannot follow. */
 export function refuseLowering(path: string, options: LowerOptions): void {
-  const { kernel, config, tuned, i2sLayout, force } = options;
-  const [asked] = Object.entries({ kernel, config, tuned, i2sLayout, force }).filter(
+  const { kernel, head, config, tuned, i2sLayout, force } = options;
+  const [asked] = Object.entries({ kernel, head, config, tuned, i2sLayout, force }).filter(
     ([, value]) => value !== undefined,
   );
   if (!asked) return;

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { I2S_LAYOUTS, type I2sLayout, type ImportOptions } from '../compiler/import/options.ts';
 import type { LowerOptions } from '../compiler/index.ts';
+import type { FloatEncodingName } from '../compiler/ir/model.ts';
 import { BitnetError } from '../errors.ts';
 import { type LoadOptions, load, type Model } from '../index.ts';
 import type { Io } from './io.ts';
@@ -85,6 +86,7 @@ export async function importOptions({ config: file, i2sLayout, force }: ImportFl
 /** How a model file is to be read and compiled, as the command line says it. */
 export interface LowerFlags extends ImportFlags {
   readonly kernel?: 'i2' | 'tl1' | 'tl2' | 'auto';
+  readonly head?: FloatEncodingName;
   /** A tuned file; false: none, not even the one of an earlier tuning. */
   readonly tuned?: string | false;
 }
@@ -95,9 +97,11 @@ export function addLowerOptions(command: Command): Command {
     '--kernel <name>',
     'i2 multiplies, tl1 and tl2 look sums up; auto: i2, or what --config is for',
   );
+  const head = new Option('--head <encoding>', 'store the head in this encoding (default: as the model file has it)');
   return addImportOptions(
     command
       .addOption(kernel.choices(['auto', 'i2', 'tl1', 'tl2']))
+      .addOption(head.choices(['f32', 'f16', 'bf16', 'q8_0', 'q6_k', 'q4_0']))
       .option('--tuned <file>', 'kernels and layouts as bitnet tune found them (default: what it left on this machine)')
       .option('--no-tuned', 'kernels and layouts by rule, whatever bitnet tune found'),
     "kernel .ini of bitnet.cpp or T-MAC: the kernels' tiles, and those of TL1 and TL2 weights",
@@ -106,9 +110,9 @@ export function addLowerOptions(command: Command): Command {
 
 /** Those options as the compiler takes them. */
 export async function lowerOptions(flags: LowerFlags) {
-  const { kernel, tuned } = flags;
+  const { kernel, head, tuned } = flags;
   const named = typeof tuned === 'string' ? [await (await import('../compiler/index.ts')).readTuned(tuned)] : tuned;
-  return { ...(await importOptions(flags)), kernel, tuned: named } satisfies LowerOptions;
+  return { ...(await importOptions(flags)), kernel, head, tuned: named } satisfies LowerOptions;
 }
 
 /** What of a model's command line `openModel` takes. */

@@ -50,6 +50,7 @@ export {
 export { families, type KernelKind } from './kernels/index.ts';
 export { formatName, type KernelName, parseName } from './kernels/name.ts';
 export type { KernelFamily, KernelSpec } from './kernels/spec.ts';
+export type { HeadRequest } from './passes/choose-head.ts';
 export type { KernelRequest } from './passes/choose-kernels.ts';
 export {
   type CompileOptions,

@@ -7,6 +7,7 @@ import { type ImportOptions, importModel } from './import/index.ts';
 import type { ModelIR } from './ir/model.ts';
 import type { Plan } from './ir/plan.ts';
 import type { KernelSection } from './kernels/config.ts';
+import type { HeadRequest } from './passes/choose-head.ts';
 import { type KernelRequest, sectionsOf } from './passes/choose-kernels.ts';
 import { planModel } from './passes/index.ts';
 import { type Choice, distinctKernels, selectKernels } from './passes/select-kernels.ts';
@@ -14,8 +15,8 @@ import { renderSources, type Source } from './render/index.ts';
 import { systemErrors } from './system-errors.ts';
 import { applyTuned, type TunedRequest } from './tune/apply.ts';
 
-/** What a model file does not say of itself, and how its matrices should be multiplied. */
-export type LowerOptions = ImportOptions & KernelRequest;
+/** What a model file does not say of itself, how its matrices should be multiplied, and how its head is stored. */
+export type LowerOptions = ImportOptions & KernelRequest & HeadRequest;
 
 export interface CompileOptions extends Partial<BuildOptions>, LowerOptions {
   /** `native` (the best for this machine), `all`, or ids with commas. Default `native`. */

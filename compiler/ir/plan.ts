@@ -1,4 +1,4 @@
-import type { Activation, Encoding, Hyper, TableTile } from './model.ts';
+import type { Activation, FloatEncodingName, Hyper, TableTile } from './model.ts';
 
 /** One part of a ternary matrix: the rows of one tensor of the model file. */
 export interface Part {
@@ -25,10 +25,10 @@ export type PackedTensor = {
       readonly size: number;
     }
   | {
-      /** Rows as the model file stores them, little-endian. */
+      /** Rows, little-endian: as the model file stores them, or encoded anew where its encoding is another one. */
       readonly kind: 'rows';
       readonly tensor: string;
-      readonly encoding: Encoding;
+      readonly encoding: FloatEncodingName;
       readonly rows: number;
       readonly cols: number;
     }

@@ -3,6 +3,7 @@ import type { Plan } from '../ir/plan.ts';
 import { verifyModel } from '../ir/verify.ts';
 import { architectureOf } from '../models/index.ts';
 import { assignBuffers } from './assign-buffers.ts';
+import { chooseTables, type HeadRequest } from './choose-head.ts';
 import { chooseKernels, type KernelRequest } from './choose-kernels.ts';
 import { layoutWeights } from './layout-weights.ts';
 import { lower } from './lower.ts';
@@ -15,7 +16,7 @@ const MAX_TOKENS = 256;
  * ModelIR → Plan. The passes, in their order; the plan is the same for every CPU target.
  * Throws a BitnetError where the model is not what its architecture asks for, or a request does not suit it.
  */
-export function planModel(ir: ModelIR, request: KernelRequest = {}): Plan {
+export function planModel(ir: ModelIR, request: KernelRequest & HeadRequest = {}): Plan {
   const architecture = architectureOf(ir.architecture);
   verifyModel(ir, architecture);
   const steps = chooseKernels(ir, lower(ir, architecture), request);
@@ -30,6 +31,6 @@ export function planModel(ir: ModelIR, request: KernelRequest = {}): Plan {
     ...steps,
     buffers,
     workspaceBytes,
-    weights: layoutWeights(ir, steps),
+    weights: layoutWeights(ir, steps, chooseTables(ir, request)),
   };
 }

@@ -4,6 +4,7 @@ import { type PackedTensor, type Part, type Plan, pad16, pad64, type Step } from
 import { layerLinears } from '../ir/verify.ts';
 import { layoutOf } from '../kernels/index.ts';
 import { packedBytes } from '../kernels/layout.ts';
+import type { Table } from './choose-head.ts';
 import { MATRICES, type Steps } from './lower.ts';
 
 type BitLinear = Extract<Step, { op: 'bitlinear' }>;
@@ -36,7 +37,7 @@ function normsOf(step: Step): string[] {
 }
 
 /** Lays out the packed weights in the order in which a step reads them: tables first, then layer by layer. */
-export function layoutWeights(ir: ModelIR, { layer: steps }: Steps): Plan['weights'] {
+export function layoutWeights(ir: ModelIR, { layer: steps }: Steps, tables: readonly Table[]): Plan['weights'] {
   const byName = new Map(ir.tensors.map((tensor) => [tensor.name, tensor]));
   const vector = (name: string, tensor: string, size: number): Unplaced => ({
     name,
@@ -45,10 +46,9 @@ export function layoutWeights(ir: ModelIR, { layer: steps }: Steps): Plan['weigh
     size,
     bytes: 4 * pad16(size),
   });
-  const table = (name: string, tensor: string): Unplaced => {
-    const { encoding, shape } = byName.get(tensor)!;
+  const table = ({ shape, ...known }: Table): Unplaced => {
     const [rows, cols] = shape;
-    return { name, kind: 'rows', tensor, encoding, rows, cols, bytes: encodedBytes(encoding, shape) };
+    return { ...known, kind: 'rows', rows, cols, bytes: encodedBytes(known.encoding, shape) };
   };
 
   const { layers, embedding } = ir.hyper;
@@ -72,12 +72,7 @@ export function layoutWeights(ir: ModelIR, { layer: steps }: Steps): Plan['weigh
     ];
   };
 
-  const tied = !byName.has('output.weight');
-  const shared = place([
-    table('embedding', 'token_embd.weight'),
-    ...(tied ? [] : [table('head', 'output.weight')]),
-    vector('output_norm', 'output_norm.weight', embedding),
-  ]);
+  const shared = place([...tables.map(table), vector('output_norm', 'output_norm.weight', embedding)]);
   const norm = (name: string) => vector(name, `${name}.weight`, byName.get(`blk.0.${name}.weight`)!.shape[0]);
   const layer = place(steps.flatMap((step) => (step.op === 'bitlinear' ? matrix(step) : normsOf(step).map(norm))));
   const layouts = steps.flatMap((step) => (step.op === 'bitlinear' ? [step.layout] : []));

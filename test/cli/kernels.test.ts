@@ -52,6 +52,19 @@ kernels('what --emit-ini writes, --config reads: the kernels are the same', asyn
   }
 });
 
+kernels('--head is what explain says of the tables, and is refused where its blocks are no part of a row', async () => {
+  const tables = async (...options: string[]) =>
+    JSON.parse((await invoke(['explain', file, '--json', ...options])).stdout).tables.map(
+      ({ name, encoding }: Record<string, string>) => `${name} ${encoding}`,
+    );
+  const [embedding, ...own] = await tables();
+  assert.equal(own, []);
+  assert.equal(await tables('--head', 'q8_0'), [embedding, 'head q8_0']);
+  const { code, stderr } = await invoke(['explain', file, '--head', 'q6_k']);
+  assert.is(code, 1);
+  assert.match(stderr, /a head of \d+ columns cannot be q6_k, which has blocks of 256/);
+});
+
 kernels('a tile is shown as the .ini has it', async () => {
   const { stdout } = await invoke(['explain', file, '--kernel', 'tl2', '--target', 'ref']);
   assert.match(stdout, /64 × 192 × 32 × 1/);
