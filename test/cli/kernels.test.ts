@@ -59,7 +59,7 @@ kernels('--head is what explain says of the tables, and is refused where its blo
     );
   const [embedding, ...own] = await tables();
   assert.equal(own, []);
-  assert.equal(await tables('--head', 'q8_0'), [embedding, 'head q8_0']);
+  assert.equal(await tables('--head', 'q4_0'), [embedding, 'head q4_0']);
   const { code, stderr } = await invoke(['explain', file, '--head', 'q6_k']);
   assert.is(code, 1);
   assert.match(stderr, /a head of \d+ columns cannot be q6_k, which has blocks of 256/);
