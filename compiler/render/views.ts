@@ -104,6 +104,8 @@ export function tableView(tensor: PackedTensor, target: Target) {
     tail,
     whole: cols - tail,
     rowBytes: encodedBytes(encoding, [cols]),
+    /** Tokens whose sums with four rows are in registers at once. */
+    tileTokens: target.registers / (16 / target.lanes) >= 32 ? 4 : null,
   };
 }
 

@@ -1,5 +1,5 @@
-// Blocks of the encodings that tables of rows come in, taken apart: portable scalar C++, and the definition of what every
-// other target's header must do. Blocks may start at any address.
+// Blocks of the encodings that tables of rows come in, taken apart: portable scalar C++, and the definition of what
+// every other target's header must do. Blocks may start at any address.
 #pragma once
 
 #include "primitives.h"
@@ -13,7 +13,7 @@ static inline void bn_block_scales(float *scales, const uint8_t *p, int64_t stri
   }
 }
 
-// Sixteen bytes of nibbles: (nibble - 8) * scale, the low ones to vectors 0 on, the high ones to vectors 16 / BN_LANES on.
+// Sixteen bytes of nibbles: (nibble - 8) * scale, the low ones to vectors 0 on, the high ones to 16 / BN_LANES on.
 static inline void bn_q4_0_values(bn_f32 *values, const uint8_t *nibbles, bn_f32 scale) {
   for (int i = 0; i < 16; ++i) {
     values[i] = bn_mul(static_cast<float>((nibbles[i] & 15) - 8), scale);
@@ -21,8 +21,8 @@ static inline void bn_q4_0_values(bn_f32 *values, const uint8_t *nibbles, bn_f32
   }
 }
 
-// The values of a Q6_K block, less 32: 128 bytes of low halves, 64 bytes of upper bit pairs. Each half of 128 values takes
-// its four quarters of 32 from the low and high halves of 64 bytes, and bit pair 2q of 32 bytes.
+// The values of a Q6_K block, less 32: 128 bytes of low halves, 64 bytes of upper bit pairs. Each half of 128 values
+// takes its four quarters of 32 from the low and high halves of 64 bytes, and bit pair 2q of 32 bytes.
 static inline void bn_q6_k_unpack(int8_t *values, const uint8_t *block) {
   for (int half = 0; half < 2; ++half) {
     const uint8_t *low = block + half * 64, *high = block + 128 + half * 32;

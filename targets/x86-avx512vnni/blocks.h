@@ -36,7 +36,8 @@ static inline void bn_q6_k_unpack(int8_t *values, const uint8_t *block) {
     const __m512i low = _mm512_loadu_si512(block + half * 64);
     const __m512i high =
         _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i *>(block + 128 + half * 32)));
-    const __m512i a = _mm512_ternarylogic_epi64(_mm512_and_si512(low, nibble), _mm512_sllv_epi64(high, first), pair, kMerge);
+    const __m512i a = _mm512_ternarylogic_epi64(_mm512_and_si512(low, nibble), _mm512_sllv_epi64(high, first), pair,
+                                                kMerge);
     const __m512i b = _mm512_ternarylogic_epi64(_mm512_and_si512(_mm512_srli_epi16(low, 4), nibble),
                                                 _mm512_srlv_epi64(high, second), pair, kMerge);
     _mm512_storeu_si512(values + half * 128, _mm512_sub_epi8(a, centre));

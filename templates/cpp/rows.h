@@ -87,12 +87,16 @@ static inline void bn_prefetch_lines(const uint8_t *p) {
   BN_UNROLL for (int line = 0; line < Bytes; line += 64) bn_prefetch(p + line);
 }
 
-// Prefetches what `Rows` rows read side by side will need next, at byte `at` of each: behind a row's end comes the row
-// `Rows` further on.
+// Prefetches what comes after byte `at` of a row: behind its end, the row at `next`.
+static inline void bn_prefetch_row(const uint8_t *row, const uint8_t *next, int64_t at, int64_t row_bytes) {
+  const int64_t ahead = at + BN_AHEAD;
+  bn_prefetch(ahead < row_bytes ? row + ahead : next + (ahead - row_bytes));
+}
+
+// The same where `Rows` rows are read side by side: behind a row's end comes the row `Rows` further on.
 template <int Rows>
 static inline void bn_prefetch_rows(const uint8_t *row, int64_t at, int64_t row_bytes) {
-  const int64_t next = at + BN_AHEAD;
-  bn_prefetch(row + (next < row_bytes ? next : next + (Rows - 1) * row_bytes));
+  bn_prefetch_row(row, row + Rows * row_bytes, at, row_bytes);
 }
 
 // e^v to within 2 units in the last place, for v from -87.3 to 88; beyond, what it is at the nearer end.

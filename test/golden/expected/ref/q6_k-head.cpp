@@ -11,12 +11,13 @@ namespace {
 constexpr int kCols = 512; // 512
 constexpr int64_t kRowBytes = 420;
 
-// Rows of 512 Q6_K values, side by side: emit(row, column, values) for every sixteen. Blocks of 256 take 210 bytes: 128
-// bytes of low halves, 64 bytes of upper bit pairs, 16 int8 scales, one float16 scale.
+// Rows of 512 Q6_K values, side by side: emit(row, column, values) for every sixteen. Blocks of 256
+// take 210 bytes: 128 of low halves, 64 of upper bit pairs, 16 int8 scales, one float16 scale.
+// Meanwhile as many rows at `next` are prefetched.
 template <int Rows, typename Emit>
-inline void decode_rows(const uint8_t *rows, Emit emit) {
+inline void decode_rows(const uint8_t *rows, const uint8_t *next, Emit emit) {
   for (int block = 0; block < 512 / 256; ++block) {
-    bn_prefetch_lines<Rows * 210>(rows + Rows * (kRowBytes + block * 210));
+    bn_prefetch_lines<Rows * 210>(next + Rows * block * 210);
     alignas(64) int8_t values[Rows][256];
     alignas(64) float scales[Rows][16];
     for (int r = 0; r < Rows; ++r) {
@@ -33,36 +34,48 @@ inline void decode_rows(const uint8_t *rows, Emit emit) {
 }
 
 template <int Rows>
-inline void one_token(float *logits, const uint8_t *rows, const float *hidden) {
+inline void one_token(float *logits, const uint8_t *rows, const uint8_t *next, const float *hidden) {
   bn_f32x16 sum[Rows];
   BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_zero16();
-  decode_rows<Rows>(rows, [&sum, hidden](int r, int column, const bn_f32x16 &values) {
+  decode_rows<Rows>(rows, next, [&sum, hidden](int r, int column, const bn_f32x16 &values) {
     bn_fma16(sum[r], values, bn_load16(hidden + column));
   });
   BN_UNROLL for (int r = 0; r < Rows; ++r) logits[r] = bn_total(sum[r]);
 }
 
+// Running sums of several rows and tokens share the registers.
+template <int Rows, int Tokens>
+inline void multiply(float *logits, const float *decoded, const float *hidden) {
+  bn_f32x16 sum[Tokens][Rows];
+  BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+    BN_UNROLL for (int r = 0; r < Rows; ++r) sum[t][r] = bn_zero16();
+  }
+  for (int i = 0; i < kCols; i += 16) {
+    bn_f32x16 row[Rows];
+    BN_UNROLL for (int r = 0; r < Rows; ++r) row[r] = bn_load16(decoded + r * kCols + i);
+    BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+      const bn_f32x16 x = bn_load16(hidden + t * kCols + i);
+      BN_UNROLL for (int r = 0; r < Rows; ++r) bn_fma16(sum[t][r], row[r], x);
+    }
+  }
+  BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+    BN_UNROLL for (int r = 0; r < Rows; ++r) logits[t * int64_t{8} + r] = bn_total(sum[t][r]);
+  }
+}
+
 template <int Rows>
 inline void many_tokens(float *logits, const uint8_t *rows, const float *hidden, int32_t tokens, float *decoded) {
-  decode_rows<Rows>(rows, [decoded](int r, int column, const bn_f32x16 &values) {
+  decode_rows<Rows>(rows, rows + Rows * kRowBytes, [decoded](int r, int column, const bn_f32x16 &values) {
     bn_store16(decoded + r * kCols + column, values);
   });
-  for (int32_t t = 0; t < tokens; ++t) {
-    const float *h = hidden + int64_t{t} * kCols;
-    bn_f32x16 sum[Rows];
-    BN_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bn_zero16();
-    for (int i = 0; i < kCols; i += 16) {
-      const bn_f32x16 x = bn_load16(h + i);
-      BN_UNROLL for (int r = 0; r < Rows; ++r) bn_fma16(sum[r], bn_load16(decoded + r * kCols + i), x);
-    }
-    BN_UNROLL for (int r = 0; r < Rows; ++r) logits[int64_t{t} * 8 + r] = bn_total(sum[r]);
-  }
+  int32_t t = 0;
+  for (; t < tokens; ++t) multiply<Rows, 1>(logits + t * int64_t{8}, decoded, hidden + t * int64_t{kCols});
 }
 
 template <int Rows>
 inline void rows(float *logits, const uint8_t *rows, const float *hidden, int32_t tokens, float *scratch) {
   if (tokens == 1) {
-    one_token<Rows>(logits, rows, hidden);
+    one_token<Rows>(logits, rows, rows + Rows * kRowBytes, hidden);
   } else {
     many_tokens<Rows>(logits, rows, hidden, tokens, scratch);
   }
@@ -78,5 +91,8 @@ void bn_head(float *logits, const uint8_t *table, const float *hidden, int32_t t
 }
 
 void bn_head_rows(float *logits, const uint8_t *table, const float *hidden, const int32_t *rows, int32_t count) {
-  for (int32_t i = 0; i < count; ++i) one_token<1>(logits + rows[i], table + rows[i] * kRowBytes, hidden);
+  for (int32_t i = 0; i < count; ++i) {
+    const int32_t next = rows[i + 1 < count ? i + 1 : i];
+    one_token<1>(logits + rows[i], table + rows[i] * kRowBytes, table + next * kRowBytes, hidden);
+  }
 }

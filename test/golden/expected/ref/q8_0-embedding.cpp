@@ -8,15 +8,16 @@ namespace {
 
 constexpr int64_t kRowBytes = 68;
 
-// Rows of 64 Q8_0 values, side by side: emit(row, column, values) for every sixteen. Blocks of 32 int8 take 34 bytes,
-// the float16 scale first.
+// Rows of 64 Q8_0 values, side by side: emit(row, column, values) for every sixteen. Blocks of 32 int8
+// take 34 bytes, the float16 scale first.
+// Meanwhile as many rows at `next` are prefetched.
 template <int Rows, typename Emit>
-inline void decode_rows(const uint8_t *rows, Emit emit) {
+inline void decode_rows(const uint8_t *rows, const uint8_t *next, Emit emit) {
   constexpr int kBlocks = 64 / 32;
   float scales[Rows][kBlocks];
   for (int r = 0; r < Rows; ++r) bn_block_scales(scales[r], rows + r * kRowBytes, 34, kBlocks);
   for (int block = 0; block < kBlocks; ++block) {
-    bn_prefetch_lines<Rows * 34>(rows + Rows * (kRowBytes + block * 34));
+    bn_prefetch_lines<Rows * 34>(next + Rows * block * 34);
     BN_UNROLL for (int r = 0; r < Rows; ++r) {
       const uint8_t *p = rows + r * kRowBytes + block * 34;
       const bn_f32 scale = bn_set(scales[r][block]);
@@ -29,5 +30,6 @@ inline void decode_rows(const uint8_t *rows, Emit emit) {
 } // namespace
 
 void bn_embed(float *x, const uint8_t *table, int32_t id) {
-  decode_rows<1>(table + id * kRowBytes, [x](int, int column, const bn_f32x16 &values) { bn_store16(x + column, values); });
+  const uint8_t *row = table + id * kRowBytes;
+  decode_rows<1>(row, row, [x](int, int column, const bn_f32x16 &values) { bn_store16(x + column, values); });
 }

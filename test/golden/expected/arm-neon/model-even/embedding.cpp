@@ -14,14 +14,15 @@ inline bn_f32x16 load16(const uint16_t *p) {
   return values;
 }
 
-// Rows of 128 float16 values, side by side: emit(row, column, values) for every sixteen of them.
+// Rows of 128 float16 values, side by side: emit(row, column, values) for every sixteen of them. Meanwhile as
+// many rows at `next` are prefetched.
 template <int Rows, typename Emit>
-inline void decode_rows(const uint8_t *rows, Emit emit) {
+inline void decode_rows(const uint8_t *rows, const uint8_t *next, Emit emit) {
   constexpr int kWhole = 128;
   for (int i = 0; i < kWhole; i += 16) {
     BN_UNROLL for (int r = 0; r < Rows; ++r) {
       const uint8_t *row = rows + r * kRowBytes;
-      bn_prefetch_rows<Rows>(row, i * int64_t{sizeof(uint16_t)}, kRowBytes);
+      bn_prefetch_row(row, next + r * kRowBytes, i * int64_t{sizeof(uint16_t)}, kRowBytes);
       emit(r, i, load16(reinterpret_cast<const uint16_t *>(row) + i));
     }
   }
@@ -30,5 +31,6 @@ inline void decode_rows(const uint8_t *rows, Emit emit) {
 } // namespace
 
 void bn_embed(float *x, const uint8_t *table, int32_t id) {
-  decode_rows<1>(table + id * kRowBytes, [x](int, int column, const bn_f32x16 &values) { bn_store16(x + column, values); });
+  const uint8_t *row = table + id * kRowBytes;
+  decode_rows<1>(row, row, [x](int, int column, const bn_f32x16 &values) { bn_store16(x + column, values); });
 }
