@@ -39,9 +39,10 @@ typedef struct bn_token {
   int32_t hidden_row; /* where its hidden state goes, likewise, or -1 */
 } bn_token;
 
-/* What the next token is chosen from, where that is less than all logits: the `keep` largest, those at most `margin`
- * below the keep-th largest, and some more rows. */
+/* What the next token is chosen from, where that is less than all logits: of the first `vocab` rows the `keep` largest,
+ * those not below the keep-th largest less `margin` (in float32), and some more rows. */
 typedef struct bn_screen {
+  int32_t vocab;       /* 1 <= vocab <= that of the model: rows from here on are left out */
   int32_t keep;        /* 1 <= keep <= BN_SCREEN_KEEP */
   float margin;        /* >= 0 */
   const int32_t *rows; /* [row_count], 0 <= row < vocab */
@@ -57,6 +58,8 @@ typedef struct bn_counts {
   int64_t zero_columns; /* of the gated hidden values, those that are zero as `down` meets them */
   int64_t screened;     /* times that a head was screened */
   int64_t rows;         /* of a screened head, rows that were read in full */
+  int64_t screen_bytes; /* that those times read */
+  int64_t head_bytes;   /* that the whole head would have read instead */
 } bn_counts;
 
 /* Arguments of one step, read-only and shared by all its threads. */
@@ -73,7 +76,8 @@ typedef struct bn_step_args {
   float *logits;             /* [logits_count][vocab]; not touched where nobody wants them */
   float *hidden;             /* [tokens with hidden_row >= 0][embedding]: what the head reads, after the last norm */
   /* Null, or one that asks for less than all logits; only where logits_count is 1. The row then holds what the full head
-   * gives, bit for bit, in all places that were asked for, and -infinity in those that it left out. */
+   * gives, bit for bit, in all places that were asked for, and -infinity in the others; or, of a model that has no coarse
+   * copy of its head, and where the hidden state defies bounds, all that the full head gives. */
   const bn_screen *screen;
   bn_counts *counts; /* null, or where to count */
   bn_team *team;

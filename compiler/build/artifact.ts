@@ -110,6 +110,8 @@ function tensorEntries(plan: Plan): TensorEntry[] {
         return { ...at, encoding: tensor.layout, rows: tensor.rows, cols: tensor.cols };
       case 'scales':
         return { ...at, encoding: 'f32', rows: 1, cols: tensor.groups };
+      case 'screen':
+        return { ...at, encoding: `screen${tensor.bits}`, rows: tensor.rows, cols: tensor.cols };
     }
   };
   const { shared, layer, layerBase, layerBytes } = plan.weights;
@@ -134,11 +136,12 @@ function modelEntry(ir: ModelIR, plan: Plan, modelHash: string): Manifest['model
   };
 }
 
-/** What a decode step reads of the weights: everything, but of a separate embedding table one row only. */
+/** What a decode step reads of the weights: everything, but of a separate embedding table one row only, and no coarse copy. */
 function bytesPerToken(plan: Plan): number {
   const { shared, bytes } = plan.weights;
-  const embedding = shared.find(({ name }) => name === 'embedding')!;
-  return shared.some(({ name }) => name === 'head') ? bytes - embedding.bytes : bytes;
+  const separate = shared.some(({ name }) => name === 'head');
+  const unread = shared.filter(({ name, kind }) => kind === 'screen' || (name === 'embedding' && separate));
+  return bytes - unread.reduce((sum, tensor) => sum + tensor.bytes, 0);
 }
 
 async function targetEntry(

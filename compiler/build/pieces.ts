@@ -4,6 +4,7 @@ import { CHUNK_VALUES } from '../import/source.ts';
 import type { FloatEncodingName } from '../ir/model.ts';
 import { type PackedTensor, type Plan, pad16 } from '../ir/plan.ts';
 import { layoutOf } from '../kernels/index.ts';
+import { coarseCopy, STRETCH_ROWS, screenBytes } from '../kernels/screen.ts';
 import type { Workbench } from '../threads/workbench.ts';
 
 type Packed<K extends PackedTensor['kind']> = Extract<PackedTensor, { kind: K }>;
@@ -18,6 +19,8 @@ export type Piece = {
   | { readonly kind: 'vector'; readonly tensor: Packed<'vector'> }
   /** Some rows of a table: whole multiples of 16, but for the last ones. */
   | { readonly kind: 'rows'; readonly tensor: Packed<'rows'>; readonly first: number; readonly count: number }
+  /** The coarse copy of some rows of a table: whole stretches of it, but for the last one. */
+  | { readonly kind: 'screen'; readonly tensor: Packed<'screen'>; readonly first: number; readonly count: number }
   | { readonly kind: 'matrix'; readonly scales: Packed<'scales'>; readonly codes: Packed<'codes'> }
 );
 
@@ -42,7 +45,10 @@ function* piecesAmong(tensors: readonly PackedTensor[], base: number, prefix: st
         yield { kind: 'vector', base, prefix, tensor };
         break;
       case 'rows':
-        for (const run of runsOf(tensor)) yield { kind: 'rows', base, prefix, tensor, ...run };
+        for (const run of runsOf(tensor, 16)) yield { kind: 'rows', base, prefix, tensor, ...run };
+        break;
+      case 'screen':
+        for (const run of runsOf(tensor, STRETCH_ROWS)) yield { kind: 'screen', base, prefix, tensor, ...run };
         break;
       case 'scales': {
         const codes = tensors.find(({ name }) => name === tensor.of) as Packed<'codes'>;
@@ -56,9 +62,12 @@ function* piecesAmong(tensors: readonly PackedTensor[], base: number, prefix: st
   }
 }
 
-/** Runs of rows that are worth a thread's while and small beside what it has in memory. */
-function* runsOf({ rows, cols }: Packed<'rows'>): Generator<{ first: number; count: number }> {
-  const run = pad16(Math.ceil(CHUNK_VALUES / cols));
+/** Runs of so many rows, or a multiple of it, that are worth a thread's while and small beside what it has in memory. */
+function* runsOf(
+  { rows, cols }: Packed<'rows' | 'screen'>,
+  multiple: number,
+): Generator<{ first: number; count: number }> {
+  const run = multiple * Math.ceil(CHUNK_VALUES / cols / multiple);
   for (let first = 0; first < rows; first += run) yield { first, count: Math.min(run, rows - first) };
 }
 
@@ -72,6 +81,11 @@ export async function packPiece(bench: Workbench, piece: Piece): Promise<Placed[
       const { tensor, first } = piece;
       const position = base + tensor.offset + first * (tensor.bytes / tensor.rows);
       return [{ position, bytes: await packRows(bench, piece) }];
+    }
+    case 'screen': {
+      const { cols, bits, offset } = piece.tensor;
+      const position = base + offset + screenBytes(piece.first, cols, bits);
+      return [{ position, bytes: await packScreen(bench, piece) }];
     }
     case 'matrix':
       return await packMatrix(bench, piece);
@@ -87,7 +101,7 @@ async function packVector({ source }: Workbench, { prefix, tensor }: PieceOf<'ve
 }
 
 /** Rows as they are where the plan has them in the model file's own encoding, or encoded anew. */
-async function packRows({ source }: Workbench, { prefix, tensor, first, count }: PieceOf<'rows'>) {
+async function packRows({ source }: Workbench, { prefix, tensor, first, count }: PieceOf<'rows' | 'screen'>) {
   const name = prefix + tensor.tensor;
   const stored = await source.rows(name, first, count);
   const { encoding } = source.tensor(name);
@@ -101,6 +115,14 @@ async function packRows({ source }: Workbench, { prefix, tensor, first, count }:
     const rows = `rows ${first} to ${first + count - 1}`;
     throw new BitnetError(`tensor ${name}, ${rows}: ${error.message}`, { hint: error.hint, cause: error });
   }
+}
+
+/** The coarse copy of rows, as the head's decoder yields them from their packed bytes. */
+async function packScreen(bench: Workbench, piece: PieceOf<'screen'>) {
+  const { tensor, count } = piece;
+  const values = new Float32Array(count * tensor.cols);
+  FLOAT[tensor.encoding as FloatEncodingName].decode(await packRows(bench, piece), values);
+  return coarseCopy(values, count, tensor.cols, tensor.bits);
 }
 
 /** The scales of a fused matrix's row groups, and its packed codes part by part. */

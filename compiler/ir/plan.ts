@@ -11,6 +11,9 @@ export interface Part {
   readonly firstRow: number;
 }
 
+/** Bits of a value in a coarse copy: four, and a fifth that is read where those do not decide. */
+export type ScreenBits = 4 | 5;
+
 /** Something of the packed weights file. Offsets of a layer's tensors count from the layer's own start. */
 export type PackedTensor = {
   /** `qkv`, `attn_norm`, `embedding`, … */
@@ -47,6 +50,16 @@ export type PackedTensor = {
       readonly kind: 'scales';
       readonly of: string;
       readonly groups: number;
+    }
+  | {
+      /** A coarse copy of the rows of a table, for bounds on what they multiply to: see kernels/screen.ts. */
+      readonly kind: 'screen';
+      readonly tensor: string;
+      /** How the table's rows are packed. */
+      readonly encoding: Encoding;
+      readonly bits: ScreenBits;
+      readonly rows: number;
+      readonly cols: number;
     }
 );
 

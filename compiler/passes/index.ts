@@ -31,6 +31,6 @@ export function planModel(ir: ModelIR, request: KernelRequest & HeadRequest = {}
     ...steps,
     buffers,
     workspaceBytes,
-    weights: layoutWeights(ir, steps, chooseTables(ir, request)),
+    weights: layoutWeights(ir, steps, chooseTables(ir, request), request.screen),
   };
 }

@@ -1,9 +1,11 @@
+import { BitnetError } from '../../errors.ts';
 import { encodedBytes } from '../import/encodings/index.ts';
 import type { ModelIR } from '../ir/model.ts';
-import { type PackedTensor, type Part, type Plan, pad16, pad64, type Step } from '../ir/plan.ts';
+import { type PackedTensor, type Part, type Plan, pad16, pad64, type ScreenBits, type Step } from '../ir/plan.ts';
 import { layerLinears } from '../ir/verify.ts';
 import { layoutOf } from '../kernels/index.ts';
 import { packedBytes } from '../kernels/layout.ts';
+import { SCREEN_COLUMNS, screenBytes } from '../kernels/screen.ts';
 import type { Table } from './choose-head.ts';
 import { MATRICES, type Steps } from './lower.ts';
 
@@ -36,8 +38,31 @@ function normsOf(step: Step): string[] {
   }
 }
 
+/** Heads of fewer bytes are nearly free: caches hold them. */
+const SCREENED_BYTES = 32 << 20;
+
+/** The coarse copy of a head, as wide as was asked for or else as pays; none where that is 0 bits. */
+function coarseCopyOf(head: Unplaced, asked: 0 | ScreenBits | undefined): Unplaced[] {
+  if (head.kind !== 'rows') throw new Error(`packed tensor '${head.name}' is not a table`);
+  const { tensor, encoding, rows, cols } = head;
+  const pays = head.bytes >= SCREENED_BYTES && screenBytes(rows, cols, 4) < 0.8 * head.bytes;
+  const bits = asked ?? (pays && cols <= SCREEN_COLUMNS ? 5 : 0);
+  if (bits === 0) return [];
+  if (cols > SCREEN_COLUMNS) {
+    throw new BitnetError(`a head of ${cols} columns cannot be screened`, {
+      hint: `${SCREEN_COLUMNS} are the most: compile without the option screen`,
+    });
+  }
+  return [{ name: 'screen', kind: 'screen', tensor, encoding, bits, rows, cols, bytes: screenBytes(rows, cols, bits) }];
+}
+
 /** Lays out the packed weights in the order in which a step reads them: tables first, then layer by layer. */
-export function layoutWeights(ir: ModelIR, { layer: steps }: Steps, tables: readonly Table[]): Plan['weights'] {
+export function layoutWeights(
+  ir: ModelIR,
+  { layer: steps }: Steps,
+  tables: readonly Table[],
+  screen?: 0 | ScreenBits,
+): Plan['weights'] {
   const byName = new Map(ir.tensors.map((tensor) => [tensor.name, tensor]));
   const vector = (name: string, tensor: string, size: number): Unplaced => ({
     name,
@@ -72,7 +97,12 @@ export function layoutWeights(ir: ModelIR, { layer: steps }: Steps, tables: read
     ];
   };
 
-  const shared = place([...tables.map(table), vector('output_norm', 'output_norm.weight', embedding)]);
+  const rows = tables.map(table);
+  const shared = place([
+    ...rows,
+    ...coarseCopyOf(rows.at(-1)!, screen),
+    vector('output_norm', 'output_norm.weight', embedding),
+  ]);
   const norm = (name: string) => vector(name, `${name}.weight`, byName.get(`blk.0.${name}.weight`)!.shape[0]);
   const layer = place(steps.flatMap((step) => (step.op === 'bitlinear' ? matrix(step) : normsOf(step).map(norm))));
   const layouts = steps.flatMap((step) => (step.op === 'bitlinear' ? [step.layout] : []));

@@ -14,6 +14,8 @@ import {
   kernelView,
   modelView,
   probeView,
+  screenOf,
+  screenView,
   tableView,
 } from './views.ts';
 
@@ -25,9 +27,10 @@ export interface Source {
 
 const rendered = (file: string, view: object): Source => ({ file, text: render(file, view) });
 
+const copied = (file: string, from: string): Source => ({ file, text: readFileSync(from, 'utf8') });
+
 /** The headers that every program of a target has. */
 function headers(target: Target): Source[] {
-  const copied = (file: string, from: string): Source => ({ file, text: readFileSync(from, 'utf8') });
   return [
     copied('abi.h', join(packageRoot(), 'artifact', 'abi.h')),
     copied('primitives.h', join(packageRoot(), 'targets', target.id, 'primitives.h')),
@@ -46,6 +49,7 @@ const renderKernel = (spec: KernelSpec, target: Target): Source => ({
 /** Writes the program of a model for one target: all its sources but the build script, which needs their key. */
 export function renderSources(plan: Plan, target: Target, choices: readonly Choice[]): Source[] {
   const embedding = plan.weights.shared.find((tensor) => tensor.name === 'embedding')!;
+  const screen = screenOf(plan);
   return [
     ...headers(target),
     rendered('kernels.h', kernelsView(plan, choices)),
@@ -53,6 +57,12 @@ export function renderSources(plan: Plan, target: Target, choices: readonly Choi
     rendered('embedding.cpp', tableView(embedding, target)),
     rendered('attention.cpp', attentionView(plan, target)),
     rendered('head.cpp', tableView(headTable(plan), target)),
+    ...(screen
+      ? [
+          copied('screen.h', join(packageRoot(), 'targets', target.id, 'screen.h')),
+          rendered('screen.cpp', screenView(screen, headTable(plan), target)),
+        ]
+      : []),
     rendered('model.cpp', modelView(plan, target, choices)),
     rendered('probe.cpp', probeView(target)),
   ];

@@ -4,6 +4,7 @@ import type { Encoding } from '../ir/model.ts';
 import { type Buffer, needsBarrier, type PackedTensor, type Plan, pad16, pad64, type Step } from '../ir/plan.ts';
 import { families, layoutOf } from '../kernels/index.ts';
 import { blocksOf, groupBytes } from '../kernels/layout.ts';
+import { STRETCH_ROWS, screenBytes, screenLayout, screenScratch } from '../kernels/screen.ts';
 import { TRIAL_TOKENS } from '../kernels/self-test.ts';
 import type { KernelSpec } from '../kernels/spec.ts';
 import { type Choice, distinctKernels } from '../passes/select-kernels.ts';
@@ -162,9 +163,31 @@ export function probeView(target: Target) {
   return { target: target.id, sums: PROBE_SUMS[target.lanes] ?? 4, inner: 60 };
 }
 
+type ScreenTensor = Pick<Extract<PackedTensor, { kind: 'screen' }>, 'rows' | 'cols' | 'bits'>;
+
+/** The coarse copy of the head, where there is one. */
+export const screenOf = (plan: Plan) => plan.weights.shared.find((tensor) => tensor.kind === 'screen');
+
+/** View of screen.cpp: the coarse copy of a table. */
+export function screenView({ rows, cols, bits }: ScreenTensor, table: Pick<PackedTensor, 'bytes'>, target: Target) {
+  return {
+    ...screenLayout(cols),
+    target: target.id,
+    rows,
+    cols,
+    padded: pad16(cols),
+    stretch: STRETCH_ROWS,
+    stretchBytes: screenBytes(STRETCH_ROWS, cols, bits),
+    fifth: bits === 5,
+    scratchBytes: screenScratch(cols),
+    rowBytes: table.bytes / rows,
+  };
+}
+
 /** View of kernels.h. */
 export function kernelsView(plan: Plan, choices: readonly Choice[]) {
-  return { kernels: distinctKernels(choices).map(({ name }) => ({ name })), ...attentionFlags(plan) };
+  const kernels = distinctKernels(choices).map(({ name }) => ({ name }));
+  return { kernels, ...attentionFlags(plan), screened: screenOf(plan) !== undefined };
 }
 
 /** What a buffer holds, by the last part of its name. */
@@ -255,7 +278,13 @@ function stepView(plan: Plan, choices: readonly Choice[], step: Step, next: Step
         normOffset: shared(step.norm).offset,
       };
     case 'head':
-      return { ...step, partial, table: headTable(plan).offset, rows: plan.hyper.vocab };
+      return {
+        ...step,
+        partial,
+        table: headTable(plan).offset,
+        rows: plan.hyper.vocab,
+        screen: screenOf(plan)?.offset ?? null,
+      };
   }
 }
 
@@ -292,6 +321,7 @@ export function modelView(plan: Plan, target: Target, choices: readonly Choice[]
   const scores = 4 * (attention.run * attention.headRow + queries * (attention.headRow + pad16(hyper.context)));
   const panels = Math.max(...kernels.map(scratchBytes));
   const headRows = 4 * 4 * pad16(hyper.embedding);
+  const screen = screenOf(plan) ? screenScratch(hyper.embedding) : 0;
 
   const mostColumns = Math.max(...linears.map(({ k }) => pad16(k)));
   const mostRows = Math.max(...linears.map(({ m }) => m));
@@ -307,7 +337,7 @@ export function modelView(plan: Plan, target: Target, choices: readonly Choice[]
     layerBase: weights.layerBase,
     layerBytes: weights.layerBytes,
     tokenBytes: plan.workspaceBytes,
-    scratchBytes: pad64(Math.max(4 * widest, scores, panels, headRows)),
+    scratchBytes: pad64(Math.max(4 * widest, scores, panels, headRows, screen)),
     buffers: plan.buffers.map(bufferView),
     windowed: attention.windowed,
     localLayers: hyper.window?.local.join(', ') ?? null,
