@@ -83,12 +83,20 @@ export async function importOptions({ config: file, i2sLayout, force }: ImportFl
   return { config, i2sLayout, force } satisfies ImportOptions;
 }
 
+function parseScreen(text: string): 0 | 4 | 5 {
+  const bits = parseInteger(text);
+  if (bits !== 0 && bits !== 4 && bits !== 5) throw new InvalidArgumentError('It must be 0, 4 or 5.');
+  return bits;
+}
+
 /** How a model file is to be read and compiled, as the command line says it. */
 export interface LowerFlags extends ImportFlags {
   readonly kernel?: 'i2' | 'tl1' | 'tl2' | 'auto';
   readonly head?: FloatEncodingName;
   /** A tuned file; false: none, not even the one of an earlier tuning. */
   readonly tuned?: string | false;
+  /** As numbers say, it is compiled; not false, it is run. */
+  readonly screen?: 0 | 4 | 5 | boolean;
 }
 
 /** The options of every command that compiles a model file or shows what would become of it. */
@@ -98,10 +106,15 @@ export function addLowerOptions(command: Command): Command {
     'i2 multiplies, tl1 and tl2 look sums up; auto: i2, or what --config is for',
   );
   const head = new Option('--head <encoding>', 'store the head in this encoding (default: as the model file has it)');
+  const screen = new Option(
+    '--screen <bits>',
+    'bits of a coarse copy of the head, by which most of it need not be read: 4, 5, or 0 for none (default: 5 for large heads)',
+  ).argParser(parseScreen);
   return addImportOptions(
     command
       .addOption(kernel.choices(['auto', 'i2', 'tl1', 'tl2']))
       .addOption(head.choices(['f32', 'f16', 'bf16', 'q8_0', 'q6_k', 'q4_0']))
+      .addOption(screen)
       .option('--tuned <file>', 'kernels and layouts as bitnet tune found them (default: what it left on this machine)')
       .option('--no-tuned', 'kernels and layouts by rule, whatever bitnet tune found'),
     "kernel .ini of bitnet.cpp or T-MAC: the kernels' tiles, and those of TL1 and TL2 weights",
@@ -111,8 +124,9 @@ export function addLowerOptions(command: Command): Command {
 /** Those options as the compiler takes them. */
 export async function lowerOptions(flags: LowerFlags) {
   const { kernel, head, tuned } = flags;
+  const screen = typeof flags.screen === 'number' ? flags.screen : undefined;
   const named = typeof tuned === 'string' ? [await (await import('../compiler/index.ts')).readTuned(tuned)] : tuned;
-  return { ...(await importOptions(flags)), kernel, head, tuned: named } satisfies LowerOptions;
+  return { ...(await importOptions(flags)), kernel, head, screen, tuned: named } satisfies LowerOptions;
 }
 
 /** What of a model's command line `openModel` takes. */

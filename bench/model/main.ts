@@ -2,6 +2,7 @@
 //   npm run bench:model [-- --shape 2b4t | --model PATH] [--threads N] [--target ID] [--repetitions 6] [--out FILE]
 //                       [--prompts 128,512] [--new-tokens 128] [--contexts 0,1024,4096] [--sequences 1,2,4,8,16]
 //                       [--report FILE]: also a page with charts
+//                       [--screen 0|4|5] [--no-screen]: compile the head's coarse copy so, or do not use it
 //                       [--compile]: also time a compilation that finds nothing in any cache
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -27,6 +28,8 @@ const { values } = parseArgs({
     sequences: { type: 'string', default: '1,2,4,8,16' },
     out: { type: 'string' },
     report: { type: 'string' },
+    screen: { type: 'string' },
+    'no-screen': { type: 'boolean', default: false },
     compile: { type: 'boolean', default: false },
   },
 });
@@ -59,6 +62,8 @@ const measured = await measureModel(path, {
   contexts: counts(values.contexts),
   sequences: counts(values.sequences),
   repetitions: Number(values.repetitions),
+  screened: !values['no-screen'],
+  ...(values.screen === undefined ? {} : { screen: Number(values.screen) as 0 | 4 | 5 }),
   ...(values.threads === undefined ? {} : { threads: Number(values.threads) }),
   ...(values.target === undefined ? {} : { target: values.target }),
   ...(out === undefined ? {} : { out }),

@@ -14,6 +14,8 @@ export interface MeasureOptions
   extends Required<Pick<BenchmarkOptions, 'promptTokens' | 'newTokens' | 'contexts' | 'sequences' | 'repetitions'>>,
     Pick<LoadOptions, 'target' | 'threads' | 'pin' | 'kv'>,
     LowerOptions {
+  /** Read of the head only what may matter, as BenchmarkOptions.screen; `screen` is how the model is compiled. */
+  readonly screened?: boolean;
   /** Where artifacts of model files are put. */
   readonly out?: string;
   /** Called with what it is at, and the fraction that is done. */
@@ -83,6 +85,7 @@ export async function measureModel(path: string, options: MeasureOptions): Promi
       contexts,
       sequences,
       repetitions,
+      screen: options.screened ?? true,
       onProgress: (done, total) => onProgress?.('measuring', done / total),
       ...(signal ? { signal } : {}),
     });

@@ -19,6 +19,7 @@ const row = z.object({
   cachedFirstTokenMs: estimate.optional(),
   bytes: amount,
   macs: amount,
+  headRows: amount.optional(),
   bound: z.enum(['bandwidth', 'int8']),
   share: estimate,
 });

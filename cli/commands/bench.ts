@@ -49,6 +49,7 @@ export function benchCommand(program: Command, io: Io): void {
     .option('--contexts <counts>', 'tokens that are there before either begins', list(parseContext), [0])
     .option('--sequences <counts>', 'sequences that decode at once', list(parseCount), [1])
     .option('-r, --repetitions <count>', 'runs', parseCount, 6)
+    .option('--no-screen', 'read the whole head for every token')
     .option('--compare', 'measure nothing, compare two results of --json')
     .option('--report <file>', 'write a page with charts, too')
     .option('--json', 'print the result as JSON');
@@ -93,6 +94,7 @@ async function measure(io: Io, path: string | undefined, flags: BenchFlags): Pro
     const result = await measureModel(subject.path, {
       ...flags,
       ...(await lowerOptions(flags)),
+      screened: flags.screen !== false,
       ...more,
       out: out ?? subject.out,
     });
@@ -118,10 +120,11 @@ function print(result: BenchReport): string {
     intervalText(row.tokensPerSecond),
     shareText(row),
     firstTokenText(row),
+    row.kind === 'decode' ? bytes(row.bytes / row.tokens) : '',
   ]);
   return (
     `${printable(result.model)} on ${describeRun(result)}\n\n` +
-    table(['', 'tokens/s', 'interval', 'of the machine', 'first token, again'], speeds) +
+    table(['', 'tokens/s', 'interval', 'of the machine', 'first token, again', 'read a step'], speeds) +
     `\nmachine: reading ${number(machine.readGBps.median)} GB/s, ${number(machine.int8GMACps.median)} G int8 MAC/s\n` +
     `opened in ${number(openMs.median)} ms; resident ${bytes(use.resident)}: weights ${bytes(use.weights)}, ` +
     `KV cache ${bytes(use.kv)}, the rest ${bytes(restOf(use))}, the process before ${bytes(use.before)}\n`

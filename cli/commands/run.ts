@@ -59,6 +59,7 @@ export function runCommand(program: Command, io: Io): void {
       text,
     ])
     .option('--ctx <tokens>', "room for prompt and text (default: the model's, up to 4096)", parseCount)
+    .option('--no-screen', 'read the whole head for every token, the same text more slowly')
     .option('--stats', 'print speed and memory to standard error')
     .option('--json', 'print text, tokens and statistics at the end, each answer as one line of JSON');
   addModelOptions(command).addHelpText('after', NOTES);
@@ -94,6 +95,7 @@ const generateOptions = (flags: RunFlags, signal: AbortSignal): GenerateOptions 
   frequencyPenalty: flags.frequencyPenalty,
   seed: flags.seed,
   stop: flags.stop,
+  screen: flags.screen !== false,
   signal,
 });
 
@@ -132,6 +134,12 @@ function describe(model: Model, { stats, finishReason, seed }: GenerationResult)
     `prefill  ${stats.promptTokens} tokens${cached}, ${number(stats.prefillTokensPerSecond)} tokens/s`,
     `first    token after ${number(stats.timeToFirstTokenMs)} ms`,
     `decode   ${stats.decodeTokens} tokens, ${number(stats.decodeTokensPerSecond)} tokens/s, ended by ${finishReason}`,
+    ...(stats.screenedTokens > 0
+      ? [
+          `head     screened for ${stats.screenedTokens} tokens: ${number(stats.rowsPerScreenedToken)} rows read in full, ` +
+            `${bytes(stats.savedBytesPerToken)} a token not read`,
+        ]
+      : []),
     `memory   weights ${bytes(weights)}, KV cache ${bytes(kv)}, workspace ${bytes(workspace)}, process ${bytes(resident)}`,
     `engine   ${model.target}, ${model.threads} threads, seed ${seed}`,
   ];

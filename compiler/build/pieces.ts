@@ -109,7 +109,7 @@ async function packRows({ source }: Workbench, { prefix, tensor, first, count }:
   const values = new Float32Array(count * tensor.cols);
   FLOAT[encoding as FloatEncodingName].decode(stored, values);
   try {
-    return FLOAT[tensor.encoding as FloatEncodingName].encode(values);
+    return FLOAT[tensor.encoding].encode(values);
   } catch (error) {
     if (!(error instanceof BitnetError)) throw error;
     const rows = `rows ${first} to ${first + count - 1}`;
@@ -121,7 +121,7 @@ async function packRows({ source }: Workbench, { prefix, tensor, first, count }:
 async function packScreen(bench: Workbench, piece: PieceOf<'screen'>) {
   const { tensor, count } = piece;
   const values = new Float32Array(count * tensor.cols);
-  FLOAT[tensor.encoding as FloatEncodingName].decode(await packRows(bench, piece), values);
+  FLOAT[tensor.encoding].decode(await packRows(bench, piece), values);
   return coarseCopy(values, count, tensor.cols, tensor.bits);
 }
 

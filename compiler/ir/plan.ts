@@ -56,7 +56,7 @@ export type PackedTensor = {
       readonly kind: 'screen';
       readonly tensor: string;
       /** How the table's rows are packed. */
-      readonly encoding: Encoding;
+      readonly encoding: FloatEncodingName;
       readonly bits: ScreenBits;
       readonly rows: number;
       readonly cols: number;

@@ -68,6 +68,8 @@ export interface NativeGenerateOptions {
   maxTokens: number;
   /** Only ids below this are generated: a head may have more rows than the tokenizer has tokens. */
   vocab: number;
+  /** Read of the head only what may matter, where the sampling allows it. */
+  screen: boolean;
   /** Tokens that may wait to be taken before the engine pauses this generation. */
   queue: number;
   stopTokens: Int32Array;
@@ -101,6 +103,10 @@ export interface NativeStats {
   readonly firstTokenNs: number;
   readonly decodeTokens: number;
   readonly decodeNs: number;
+  readonly screenedTokens: number;
+  readonly screenedRows: number;
+  readonly screenBytes: number;
+  readonly headBytes: number;
 }
 
 export interface LogitsOutput extends NativeOutput {

@@ -29,8 +29,10 @@ export interface BenchmarkRow {
   readonly firstTokenMs?: Estimate;
   /** … and where the prompt was asked before, so that the KV cache has all of it. */
   readonly cachedFirstTokenMs?: Estimate;
-  /** Bytes of weights and of keys and values that the steps of a run read. */
+  /** Bytes of weights and of keys and values that the steps of a run read, on average of the runs. */
   readonly bytes: number;
+  /** Of decode with a screened head: rows of it that a token read in full, on average. */
+  readonly headRows?: number;
   /** Multiply-accumulates of the ternary matrices in a run. */
   readonly macs: number;
   /** What holds the machine back longer: reading those bytes, or doing that arithmetic. */
@@ -70,7 +72,12 @@ interface Run {
   readonly seconds: number;
   /** Of prefill: to the first token of a new prompt, and of one asked before. */
   readonly firstTokenMs?: readonly [fresh: number, cached: number];
+  /** Bytes that it read. */
+  readonly bytes: number;
+  readonly headRows?: number;
 }
+
+type RunOptions = Pick<CheckedBenchmarkOptions, 'screen' | 'signal'>;
 
 type Test = Pick<BenchmarkRow, 'kind' | 'tokens' | 'context' | 'sequences' | 'bytes' | 'macs'> & {
   readonly runs: (Run & { readonly limits: Limits })[];
@@ -96,12 +103,12 @@ export async function runBenchmark(
   const machine: Limits[] = [];
   let done = 0;
   for (const group of tests) {
-    await runTogether(engine, prompts, group.toSorted((a, b) => b.sequences - a.sequences)[0]!, 1, signal);
+    await runTogether(engine, prompts, group.toSorted((a, b) => b.sequences - a.sequences)[0]!, 1, options);
     for (let round = 0; round < repetitions; round++) {
       let since = performance.now();
       let waiting: [Test, Run][] = [];
       for (const test of group) {
-        waiting.push([test, await runOnce(engine, prompts, test, signal)]);
+        waiting.push([test, await runOnce(engine, prompts, test, options)]);
         onProgress?.(++done, total);
         if (test !== group.at(-1) && performance.now() - since < FRESH_MS) continue;
         const limits = await measure(engine, signal);
@@ -147,12 +154,17 @@ function testsOf(
   return [...prefill, ...decode];
 }
 
+const meanOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+
 function rowOf({ runs, ...test }: Test): BenchmarkRow {
-  const { bytes, macs } = test;
-  const reading = estimate(runs.map(({ limits }) => bytes / limits.read));
+  const { macs } = test;
+  const reading = estimate(runs.map(({ bytes, limits }) => bytes / limits.read));
+  const headRows = runs.flatMap((run) => run.headRows ?? []);
   const computing = estimate(runs.map(({ limits }) => macs / limits.macs));
   return {
     ...test,
+    bytes: meanOf(runs.map(({ bytes }) => bytes)),
+    ...(headRows.length > 0 ? { headRows: meanOf(headRows) } : {}),
     seconds: runs.map(({ seconds }) => seconds),
     tokensPerSecond: estimate(runs.map(({ seconds }) => (test.tokens * test.sequences) / seconds)),
     ...(test.kind === 'prefill' && {
@@ -160,7 +172,9 @@ function rowOf({ runs, ...test }: Test): BenchmarkRow {
       cachedFirstTokenMs: estimate(runs.map(({ firstTokenMs }) => firstTokenMs![1])),
     }),
     bound: reading.median > computing.median ? 'bandwidth' : 'int8',
-    share: estimate(runs.map(({ seconds, limits }) => Math.max(bytes / limits.read, macs / limits.macs) / seconds)),
+    share: estimate(
+      runs.map(({ seconds, bytes, limits }) => Math.max(bytes / limits.read, macs / limits.macs) / seconds),
+    ),
   };
 }
 
@@ -190,36 +204,43 @@ class Prompts {
   }
 }
 
-async function runOnce(engine: Engine, prompts: Prompts, test: Test, signal?: AbortSignal): Promise<Run> {
-  if (test.kind === 'decode') return runTogether(engine, prompts, test, test.tokens, signal);
+async function runOnce(engine: Engine, prompts: Prompts, test: Test, options: RunOptions): Promise<Run> {
+  if (test.kind === 'decode') return runTogether(engine, prompts, test, test.tokens, options);
   const prompt = [...prompts.of(0, test.context), ...prompts.fresh(test.tokens)];
-  const { prefillNs, firstTokenNs } = await generate(engine, prompt, 1, signal);
-  const again = await generate(engine, prompt, 1, signal);
-  return { seconds: prefillNs / 1e9, firstTokenMs: [firstTokenNs / 1e6, again.firstTokenNs / 1e6] };
+  const { prefillNs, firstTokenNs } = await generate(engine, prompt, 1, options);
+  const again = await generate(engine, prompt, 1, options);
+  return { seconds: prefillNs / 1e9, firstTokenMs: [firstTokenNs / 1e6, again.firstTokenNs / 1e6], bytes: test.bytes };
 }
 
 /** Decodes with all sequences of a test at once, from a context that is filled, where it is not, before time counts. */
 async function runTogether(
   engine: Engine,
   prompts: Prompts,
-  { context, sequences }: Test,
+  { context, sequences, bytes }: Test,
   tokens: number,
-  signal?: AbortSignal,
+  options: RunOptions,
 ): Promise<Run> {
   const all = await Promise.all(
     Array.from({ length: sequences }, (_, i) =>
-      generate(engine, prompts.of(i, Math.max(1, context)), tokens + 1, signal),
+      generate(engine, prompts.of(i, Math.max(1, context)), tokens + 1, options),
     ),
   );
   const meanNs = all.reduce((sum, { decodeNs }) => sum + decodeNs, 0) / sequences;
-  return { seconds: meanNs / 1e9 };
+  const sum = (key: keyof NativeStats) => all.reduce((total, stats) => total + stats[key], 0);
+  const screened = sum('screenedTokens');
+  return {
+    seconds: meanNs / 1e9,
+    bytes: bytes - sum('headBytes') + sum('screenBytes'),
+    ...(screened > 0 ? { headRows: sum('screenedRows') / screened } : {}),
+  };
 }
 
 /** The most probable token every time, whatever it is; nobody waits for who reads them. */
-export function greedyOptions(tokens: number, vocab: number): NativeGenerateOptions {
+export function greedyOptions(tokens: number, vocab: number, screen = true): NativeGenerateOptions {
   return {
     maxTokens: tokens,
     vocab,
+    screen,
     queue: tokens,
     stopTokens: new Int32Array(),
     temperature: 0,
@@ -236,8 +257,13 @@ export function greedyOptions(tokens: number, vocab: number): NativeGenerateOpti
   };
 }
 
-async function generate(engine: Engine, prompt: number[], tokens: number, signal?: AbortSignal): Promise<NativeStats> {
-  const options = greedyOptions(tokens, engine.facts.vocab);
+async function generate(
+  engine: Engine,
+  prompt: number[],
+  tokens: number,
+  { screen, signal }: RunOptions,
+): Promise<NativeStats> {
+  const options = greedyOptions(tokens, engine.facts.vocab, screen);
   let stats: NativeStats | undefined;
   const start = Int32Array.from(prompt);
   for await (const output of engine.run<GenerationOutput>((it) => it.generate(start, options), signal)) {

@@ -115,7 +115,18 @@ export class Generation implements AsyncIterable<string> {
   }
 }
 
-const NO_STATS = { promptTokens: 0, cachedTokens: 0, prefillNs: 0, firstTokenNs: 0, decodeTokens: 0, decodeNs: 0 };
+const NO_STATS = {
+  promptTokens: 0,
+  cachedTokens: 0,
+  prefillNs: 0,
+  firstTokenNs: 0,
+  decodeTokens: 0,
+  decodeNs: 0,
+  screenedTokens: 0,
+  screenedRows: 0,
+  screenBytes: 0,
+  headBytes: 0,
+};
 
 function nativeOptions(
   options: CheckedGenerateOptions,
@@ -126,6 +137,7 @@ function nativeOptions(
   return {
     maxTokens: options.maxTokens,
     vocab,
+    screen: options.screen,
     queue: QUEUE,
     stopTokens: Int32Array.from(options.ignoreEos ? [] : stopTokens),
     temperature: options.temperature,

@@ -71,6 +71,7 @@ const generateSchema = z.strictObject({
     .describe('an object of token ids with numbers from -100 to 100, or -Infinity'),
   signal,
   ignoreEos: z.boolean().default(false).describe('true or false'),
+  screen: z.boolean().default(true).describe('true or false'),
 });
 
 /** How text is generated. */
@@ -102,6 +103,11 @@ export interface GenerateOptions {
   readonly signal?: AbortSignal;
   /** Go on after the model's stop tokens. Default false. */
   readonly ignoreEos?: boolean;
+  /**
+   * Where the sampling allows it (temperature 0, top-k, or min-p without top-p), find the logits that matter by the coarse
+   * copy of the head that larger models are compiled with. It changes the speed, never a token. Default true.
+   */
+  readonly screen?: boolean;
 }
 
 const perplexitySchema = z.strictObject({
@@ -134,6 +140,7 @@ const benchmarkSchema = z.strictObject({
   contexts: counts(0).default([0]).describe('an array of whole numbers from 0'),
   sequences: counts(1).default([1]).describe('an array of whole numbers from 1'),
   repetitions: integer(1, 1000).default(6).describe('a whole number from 1 to 1000'),
+  screen: z.boolean().default(true).describe('true or false'),
   onProgress: callback<(done: number, total: number) => void>().optional().describe('a function'),
   signal,
 });
@@ -149,6 +156,8 @@ export interface BenchmarkOptions {
   readonly sequences?: readonly number[];
   /** Runs of each. Default 6: the fewest whose median has an interval of 95% confidence. */
   readonly repetitions?: number;
+  /** As of GenerateOptions. */
+  readonly screen?: boolean;
   /** Called with the runs done so far, and of how many. */
   readonly onProgress?: (done: number, total: number) => void;
   readonly signal?: AbortSignal;

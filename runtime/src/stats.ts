@@ -15,10 +15,17 @@ export interface GenerationStats {
   /** Time in those steps, sampling included, waiting for a slow reader not. */
   readonly decodeMs: number;
   readonly decodeTokensPerSecond: number;
+  /** Of the decode steps, those that read only a coarse copy of the head, and of the head the rows that might matter. */
+  readonly screenedTokens: number;
+  /** How many such rows, on average. */
+  readonly rowsPerScreenedToken: number;
+  /** Bytes of weights that a decode step left unread, on average of all. */
+  readonly savedBytesPerToken: number;
 }
 
 export function statsOf(native: NativeStats): GenerationStats {
   const rate = (tokens: number, ns: number) => (ns > 0 ? (tokens / ns) * 1e9 : 0);
+  const mean = (sum: number, count: number) => (count > 0 ? sum / count : 0);
   return {
     promptTokens: native.promptTokens,
     cachedTokens: native.cachedTokens,
@@ -28,5 +35,8 @@ export function statsOf(native: NativeStats): GenerationStats {
     decodeTokens: native.decodeTokens,
     decodeMs: native.decodeNs / 1e6,
     decodeTokensPerSecond: rate(native.decodeTokens, native.decodeNs),
+    screenedTokens: native.screenedTokens,
+    rowsPerScreenedToken: mean(native.screenedRows, native.screenedTokens),
+    savedBytesPerToken: mean(native.headBytes - native.screenBytes, native.decodeTokens),
   };
 }

@@ -59,6 +59,7 @@ GenerationOptions generation_options(const Napi::Object& from) {
   options.max_tokens = from.Get("maxTokens").As<Napi::Number>().Int64Value();
   options.vocab = integer(from, "vocab");
   options.queue = integer(from, "queue");
+  options.screen = from.Get("screen").As<Napi::Boolean>();
   options.stop_tokens = ids(from.Get("stopTokens"));
   SamplingOptions& sampling = options.sampling;
   sampling.temperature = number(from, "temperature");
@@ -116,6 +117,10 @@ Napi::Object to_js(Napi::Env env, const GenerationStats& stats) {
   set("firstTokenNs", stats.first_token_ns);
   set("decodeTokens", stats.decode_tokens);
   set("decodeNs", stats.decode_ns);
+  set("screenedTokens", stats.screened_tokens);
+  set("screenedRows", stats.screened_rows);
+  set("screenBytes", stats.screen_bytes);
+  set("headBytes", stats.head_bytes);
   return object;
 }
 

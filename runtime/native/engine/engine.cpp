@@ -208,7 +208,7 @@ void Engine::run(const std::shared_ptr<Task>& task) {
 bool Engine::step() {
   struct Part {
     size_t index;
-    int first, count, row;
+    int first, count, row, rows;
   };
   const bn_model_info& info = executor_->info();
   std::vector<bn_token> batch;
@@ -217,11 +217,12 @@ bool Engine::step() {
   const auto add = [&](size_t index, int count) {
     const Active& active = active_[index];
     const int first = static_cast<int>(slots_.cached(active.slot).size());
-    parts.push_back({index, first, count, rows});
+    const int first_row = rows;
     for (int i = first; i < first + count; ++i) {
       const int row = active.request->wants_logits(i) ? rows++ : -1;
       batch.push_back({active.request->tokens()[i], i, active.slot, row, -1});
     }
+    parts.push_back({index, first, count, first_row, rows - first_row});
   };
   const auto left = [&](size_t index) {
     return static_cast<int>(active_[index].request->tokens().size() - slots_.cached(active_[index].slot).size());
@@ -250,7 +251,20 @@ bool Engine::step() {
 
   const auto started = Clock::now();
   float* logits = reinterpret_cast<float*>(logits_.data());
-  executor_->step(batch.data(), static_cast<int>(batch.size()), logits);
+  // Several rows share one reading of the whole head.
+  std::optional<NeededLogits> needed;
+  if (rows == 1) {
+    const auto part = std::find_if(parts.begin(), parts.end(), [](const Part& one) { return one.rows > 0; });
+    needed = active_[part->index].request->needed(info.vocab);
+  }
+  bn_screen screen{};
+  if (needed) {
+    screen = {needed->vocab, needed->keep, needed->margin, needed->rows.data(),
+              static_cast<int32_t>(needed->rows.size())};
+  }
+  bn_counts counts{};
+  executor_->step(batch.data(), static_cast<int>(batch.size()), logits, nullptr, executor_->cache(),
+                  needed ? &screen : nullptr, &counts);
 
   std::vector<size_t> ended;
   for (const Part& part : parts) {
@@ -260,7 +274,7 @@ bool Engine::step() {
     cached.insert(cached.end(), from, from + part.count);
     float* row = logits + int64_t{part.row} * info.vocab;
     const Next next = active.request->accept(
-        {part.first, part.count, row, info.vocab, executor_->context(), executor_->pool(), started});
+        {part.first, part.count, row, info.vocab, executor_->context(), executor_->pool(), started, counts});
     if (next == Next::restart) cached.clear();
     if (next == Next::ended) ended.push_back(part.index);
   }

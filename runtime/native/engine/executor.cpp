@@ -49,7 +49,8 @@ int64_t Executor::sequences_in_part(int positions) const {
   return kv_sequence_bytes_ / cache_bytes(info(), kv_type_, positions);
 }
 
-void Executor::step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache) {
+void Executor::step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache,
+                    const bn_screen* screen, bn_counts* counts) {
   std::memset(&team_, 0, sizeof(team_));
   team_.threads = pool_.threads();
   bn_step_args args{};
@@ -65,6 +66,8 @@ void Executor::step(const bn_token* tokens, int count, float* logits, float* hid
       std::count_if(tokens, tokens + count, [](const bn_token& token) { return token.logits_row >= 0; }));
   args.logits = logits;
   args.hidden = hidden;
+  args.screen = screen;
+  args.counts = counts;
   args.team = &team_;
   const auto step = info().step;
   pool_.run([&](int thread) { step(&args, thread); });

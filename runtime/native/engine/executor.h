@@ -48,8 +48,10 @@ class Executor {
   int64_t sequences_in_part(int positions) const;
 
   // Runs `count` tokens, at most info().max_tokens, on all threads. `logits` has room for one row per token with a
-  // logits_row, `hidden` for one per token with a hidden_row; null where there are none. Call from one thread only.
-  void step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache);
+  // logits_row, `hidden` for one per token with a hidden_row; null where there are none. `screen` is for one row at most.
+  // Call from one thread only.
+  void step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache,
+            const bn_screen* screen = nullptr, bn_counts* counts = nullptr);
   void step(const bn_token* tokens, int count, float* logits, float* hidden = nullptr) {
     step(tokens, count, logits, hidden, cache());
   }

@@ -3,6 +3,13 @@
 #include <algorithm>
 
 namespace bn {
+namespace {
+
+// Screening pays where it reads less than this share of the head; where not, it is tried again so many tokens later.
+constexpr double kScreenPays = 0.9;
+constexpr int kTryAgain = 64;
+
+}  // namespace
 
 Generation::Generation(std::vector<int32_t> prompt, GenerationOptions options, std::function<void()> wake)
     : SequenceRequest(std::move(prompt), std::move(wake)),
@@ -40,10 +47,17 @@ bool Generation::ready() const {
   return box_.size() < static_cast<size_t>(options_.queue);
 }
 
+std::optional<NeededLogits> Generation::needed(int32_t vocab) {
+  if (!options_.screen || (whole_heads_ > 0 && whole_heads_-- > 0)) return std::nullopt;
+  return sampler_.needed(std::min(vocab, options_.vocab));
+}
+
 Next Generation::accept(const StepResult& result) {
   const size_t ran = static_cast<size_t>(result.first) + result.count;
   const bool complete = ran == tokens_.size();
   const int32_t token = complete ? sampler_.sample(result.logits, std::min(result.vocab, options_.vocab)) : -1;
+  const bn_counts& counts = result.counts;
+  if (counts.screen_bytes > kScreenPays * counts.head_bytes) whole_heads_ = kTryAgain;
   {
     const std::lock_guard lock(mutex_);
     if (ran <= prompt_size_) {
@@ -52,6 +66,10 @@ Next Generation::accept(const StepResult& result) {
     } else {
       stats_.decode_ns += nanoseconds_since(result.started);
       ++stats_.decode_tokens;
+      stats_.screened_tokens += counts.screened;
+      stats_.screened_rows += counts.rows;
+      stats_.screen_bytes += counts.screen_bytes;
+      stats_.head_bytes += counts.head_bytes;
     }
   }
   if (!complete) return Next::more;

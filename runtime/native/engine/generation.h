@@ -9,6 +9,7 @@ struct GenerationOptions {
   int64_t max_tokens = 0;
   int32_t vocab = 0;  // ids below this have a text: a head may have more rows than the tokenizer has tokens
   std::vector<int32_t> stop_tokens;
+  bool screen = true;  // read of the head only what may matter, where the sampling allows it
   int queue = 32;  // tokens that may lie in the box before the sequence pauses
   SamplingOptions sampling;
 };
@@ -20,6 +21,10 @@ struct GenerationStats {
   int64_t first_token_ns = 0;  // from submission to the first token
   int64_t decode_tokens = 0;   // steps after that
   int64_t decode_ns = 0;       // in those steps, sampling included; not in waiting for a slow reader
+  int64_t screened_tokens = 0; // of those steps, such as read the head in part
+  int64_t screened_rows = 0;   // rows of the head that those read in full
+  int64_t screen_bytes = 0;    // bytes that those read for their logits
+  int64_t head_bytes = 0;      // bytes that the whole head would have been
 };
 
 class Generation : public SequenceRequest {
@@ -41,6 +46,7 @@ class Generation : public SequenceRequest {
   void started(int cached_tokens) override;
   bool ready() const override;
   bool wants_logits(int index) const override { return index + 1 == static_cast<int>(tokens_.size()); }
+  std::optional<NeededLogits> needed(int32_t vocab) override;
   Next accept(const StepResult& result) override;
 
  private:
@@ -48,6 +54,7 @@ class Generation : public SequenceRequest {
   const Clock::time_point submitted_ = Clock::now();
   const size_t prompt_size_;
   Sampler sampler_;
+  int whole_heads_ = 0;  // how many tokens are still to read all of the head, as screening it read too much
   std::vector<int32_t> box_;
   GenerationStats stats_;
 };

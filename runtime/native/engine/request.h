@@ -89,6 +89,7 @@ struct StepResult {
   int32_t context;      // positions that a sequence may have
   ThreadPool& pool;
   Clock::time_point started;
+  const bn_counts& counts;  // of the whole step
 };
 
 enum class Next { more, restart, ended };
@@ -109,6 +110,8 @@ class SequenceRequest : public Request {
   // Whether there is room for what a step brings. If not, the sequence waits.
   virtual bool ready() const { return true; }
   virtual bool wants_logits(int index) const = 0;
+  // What of a row it needs, where that is less than all of it. Asked once for each row that it has a step to itself for.
+  virtual std::optional<NeededLogits> needed(int32_t /*vocab*/) { return std::nullopt; }
   // How many rows it takes of one step.
   virtual int max_rows(int32_t /*vocab*/) const { return INT32_MAX; }
   // Takes the results of a step. `restart`: go on with the new tokens() from an empty cache.

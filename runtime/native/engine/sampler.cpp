@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "artifact/abi.h"
+
 namespace bn {
 namespace {
 
@@ -53,6 +55,29 @@ void Sampler::accept(int32_t token) {
   window_.pop_front();
 }
 
+// Bias and penalties change the logits of some tokens, which are among `rows`. Of the others at least k of the k largest
+// are among the k + rows.size() largest of all before the change, with every one that equals the least of those; so the
+// token is found there or among `rows`. Min-p cuts at best - m with the best after the change, which is not below the
+// largest of the unchanged; rounding keeps that order, so what passes that cut passes the one of the same margin m.
+std::optional<NeededLogits> Sampler::needed(int32_t vocab) const {
+  NeededLogits needed{vocab, 1, 0, {}};
+  if (options_.temperature != 0) {
+    if (options_.top_k > 0 && options_.top_k < vocab) needed.keep = std::min(options_.top_k, BN_SCREEN_KEEP + 1);
+    else if (options_.top_p < 1 || !(options_.min_p > 0)) return std::nullopt;
+    else needed.margin = -static_cast<float>(std::log(options_.min_p));
+  }
+  for (const auto& [id, bias] : options_.logit_bias) needed.rows.push_back(id);
+  if (penalises()) {
+    for (const auto& [id, count] : counts_) needed.rows.push_back(id);
+  }
+  std::sort(needed.rows.begin(), needed.rows.end());
+  needed.rows.erase(std::unique(needed.rows.begin(), needed.rows.end()), needed.rows.end());
+  if (needed.rows.size() > BN_SCREEN_KEEP) return std::nullopt;
+  needed.keep += static_cast<int32_t>(needed.rows.size());
+  if (needed.keep > BN_SCREEN_KEEP) return std::nullopt;
+  return needed;
+}
+
 int32_t Sampler::sample(float* logits, int32_t vocab) {
   adjust(logits, vocab);
   const int32_t best = largest_index(logits, vocab);
@@ -80,6 +105,10 @@ int32_t Sampler::sample(float* logits, int32_t vocab) {
   return draw();
 }
 
+bool Sampler::penalises() const {
+  return options_.repetition_penalty != 1 || options_.presence_penalty != 0 || options_.frequency_penalty != 0;
+}
+
 void Sampler::adjust(float* logits, int32_t vocab) const {
   for (int32_t id = 0; id < vocab; ++id) {
     // Also false for NaN. An infinite logit would leave no probability for the others to compare with.
@@ -87,9 +116,7 @@ void Sampler::adjust(float* logits, int32_t vocab) const {
     else logits[id] = std::min(logits[id], std::numeric_limits<float>::max());
   }
   for (const auto& [id, bias] : options_.logit_bias) logits[id] += static_cast<float>(bias);
-  const bool penalised =
-      options_.repetition_penalty != 1 || options_.presence_penalty != 0 || options_.frequency_penalty != 0;
-  if (!penalised) return;
+  if (!penalises()) return;
   for (const auto& [id, count] : counts_) {
     double logit = logits[id];
     logit = logit > 0 ? logit / options_.repetition_penalty : logit * options_.repetition_penalty;

@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -48,12 +49,25 @@ class Random {
   uint64_t state_[4];
 };
 
+// What of the logits the next token depends on: of the first `vocab` the `keep` largest, those not below the keep-th
+// largest less `margin`, and `rows`.
+struct NeededLogits {
+  int32_t vocab;
+  int32_t keep;
+  float margin;
+  std::vector<int32_t> rows;
+};
+
 class Sampler {
  public:
   explicit Sampler(const SamplingOptions& options);
 
   // Tells the penalties that the text has this token.
   void accept(int32_t token);
+
+  // What sample() needs; nothing where that may be all logits. With only those, and -infinity for the others, it returns
+  // the same token and draws the same random numbers.
+  std::optional<NeededLogits> needed(int32_t vocab) const;
 
   // The next token, or -1 where no logit is a number. Changes `logits` (bias and penalties).
   int32_t sample(float* logits, int32_t vocab);
@@ -64,6 +78,7 @@ class Sampler {
     int32_t id;
   };
 
+  bool penalises() const;
   void adjust(float* logits, int32_t vocab) const;
   void keep_largest(const float* logits, int32_t vocab, std::size_t count);
   void keep_nucleus(const float* logits, int32_t vocab, float largest);
