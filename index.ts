@@ -43,7 +43,7 @@ export const isArtifact = (path: string): boolean => existsSync(join(path, 'mani
  * @throws BitnetError for a model that cannot be read or compiled, and for a target that this machine cannot run
  */
 export async function load(path: string = defaultModel(), options: LoadOptions = {}): Promise<Model> {
-  const { out, kernel, head, config, screen, tuned, i2sLayout, force, ...rest } = options;
+  const { out, kernel, head, config, screen, tuned, skipZeros, i2sLayout, force, ...rest } = options;
   const target = options.target === 'native' ? undefined : options.target;
   if (target !== undefined && !isArtifact(path)) requireRunnable(target);
   const threads = options.threads ?? defaultThreads();
@@ -65,10 +65,9 @@ export async function artifactOf(path: string, options: CompileOptions): Promise
 
 /** Throws a BitnetError for options that an artifact, which is compiled already, cannot follow. */
 export function refuseLowering(path: string, options: LowerOptions): void {
-  const { kernel, head, config, screen, tuned, i2sLayout, force } = options;
-  const [asked] = Object.entries({ kernel, head, config, screen, tuned, i2sLayout, force }).filter(
-    ([, value]) => value !== undefined,
-  );
+  const { kernel, head, config, screen, tuned, skipZeros, i2sLayout, force } = options;
+  const asks = { kernel, head, config, screen, tuned, skipZeros, i2sLayout, force };
+  const [asked] = Object.entries(asks).filter(([, value]) => value !== undefined);
   if (!asked) return;
   throw new BitnetError(`${path} is compiled already: option ${asked[0]} is for model files`, {
     hint: 'compile the model file again with it',

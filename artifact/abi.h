@@ -112,7 +112,7 @@ typedef struct bn_kernel {
   int32_t m, k;
   int32_t max_tokens; /* 1: a GEMV, which takes exactly one token; otherwise any number up to this */
   int32_t scratch_bytes;
-  int64_t group_bytes; /* packed codes of one row group */
+  int64_t weight_bytes; /* packed codes of the whole matrix */
   bn_bitlinear_fn run;
 } bn_kernel;
 

@@ -97,6 +97,8 @@ export interface LowerFlags extends ImportFlags {
   readonly tuned?: string | false;
   /** As numbers say, it is compiled; not false, it is run. */
   readonly screen?: 0 | 4 | 5 | boolean;
+  /** False where `--no-skip-zeros` was given, and true where it was not. */
+  readonly skipZeros?: boolean;
 }
 
 /** The options of every command that compiles a model file or shows what would become of it. */
@@ -116,7 +118,8 @@ export function addLowerOptions(command: Command): Command {
       .addOption(head.choices(['f32', 'f16', 'bf16', 'q8_0', 'q6_k', 'q4_0']))
       .addOption(screen)
       .option('--tuned <file>', 'kernels and layouts as bitnet tune found them (default: what it left on this machine)')
-      .option('--no-tuned', 'kernels and layouts by rule, whatever bitnet tune found'),
+      .option('--no-tuned', 'kernels and layouts by rule, whatever bitnet tune found')
+      .option('--no-skip-zeros', 'read all of every matrix, even what meets a zero of a relu2 model'),
     "kernel .ini of bitnet.cpp or T-MAC: the kernels' tiles, and those of TL1 and TL2 weights",
   );
 }
@@ -126,7 +129,8 @@ export async function lowerOptions(flags: LowerFlags) {
   const { kernel, head, tuned } = flags;
   const screen = typeof flags.screen === 'number' ? flags.screen : undefined;
   const named = typeof tuned === 'string' ? [await (await import('../compiler/index.ts')).readTuned(tuned)] : tuned;
-  return { ...(await importOptions(flags)), kernel, head, screen, tuned: named } satisfies LowerOptions;
+  const skipZeros = flags.skipZeros === false ? false : undefined;
+  return { ...(await importOptions(flags)), kernel, head, screen, tuned: named, skipZeros } satisfies LowerOptions;
 }
 
 /** What of a model's command line `openModel` takes. */

@@ -7,16 +7,15 @@ import { type ImportOptions, importModel } from './import/index.ts';
 import type { ModelIR } from './ir/model.ts';
 import type { Plan } from './ir/plan.ts';
 import type { KernelSection } from './kernels/config.ts';
-import type { HeadRequest } from './passes/choose-head.ts';
-import { type KernelRequest, sectionsOf } from './passes/choose-kernels.ts';
-import { planModel } from './passes/index.ts';
+import { sectionsOf } from './passes/choose-kernels.ts';
+import { type PlanRequest, planModel } from './passes/index.ts';
 import { type Choice, distinctKernels, selectKernels } from './passes/select-kernels.ts';
 import { renderSources, type Source } from './render/index.ts';
 import { systemErrors } from './system-errors.ts';
 import { applyTuned, type TunedRequest } from './tune/apply.ts';
 
 /** What a model file does not say of itself, how its matrices should be multiplied, and how its head is stored. */
-export type LowerOptions = ImportOptions & KernelRequest & HeadRequest;
+export type LowerOptions = ImportOptions & PlanRequest;
 
 export interface CompileOptions extends Partial<BuildOptions>, LowerOptions {
   /** `native` (the best for this machine), `all`, or ids with commas. Default `native`. */

@@ -11,7 +11,7 @@ import { probeMachine } from '../../artifact/machine.ts';
 import { families, LAYOUTS } from '../../compiler/kernels/index.ts';
 import type { KernelSpec } from '../../compiler/kernels/spec.ts';
 import { planModel } from '../../compiler/passes/index.ts';
-import { groupBytesOf } from '../../compiler/render/views.ts';
+import { weightBytesOf } from '../../compiler/render/views.ts';
 import { Checker } from '../../compiler/tune/check.ts';
 import { KernelBench } from '../../runtime/src/kernel-bench.ts';
 import { median } from '../../statistics.ts';
@@ -92,7 +92,7 @@ async function timeTarget(bed: Bed, specs: readonly KernelSpec[], folder: string
 
 function figuresOf({ spec, tokens, nanoseconds }: Row, machine: TargetFigures['machine']): Figures {
   const time = median(nanoseconds);
-  const readGBps = ((spec.m / 16) * groupBytesOf(spec)) / time;
+  const readGBps = weightBytesOf(spec) / time;
   const int8GMACps = (spec.m * spec.k * tokens) / time;
   const figures = { kernel: spec.name, tokens, microseconds: time / 1000, readGBps, int8GMACps };
   return tokens === 1

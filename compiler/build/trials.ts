@@ -2,6 +2,7 @@ import { withFile } from '../import/file.ts';
 import type { Plan } from '../ir/plan.ts';
 import { referenceSums } from '../kernels/bitlinear-i2.ts';
 import { layoutOf } from '../kernels/index.ts';
+import { stretchOf } from '../kernels/layout.ts';
 import { Checksum, TRIAL_TOKENS, trialActivations } from '../kernels/self-test.ts';
 import type { Choice } from '../passes/select-kernels.ts';
 
@@ -24,13 +25,14 @@ export async function trialChecksums(
       for (const { use, gemv, gemm } of choices) {
         const tensor = plan.weights.layer.find((packed) => packed.kind === 'codes' && packed.name === use);
         if (tensor?.kind !== 'codes') throw new Error(`the plan has no codes of '${use}'`);
-        const groupBytes = (tensor.bytes * 16) / gemv.m;
         const start = plan.weights.layerBase + layer * plan.weights.layerBytes + tensor.offset;
+        const layout = layoutOf(tensor.layout);
         const groups = await Promise.all(
-          [start, start + tensor.bytes - groupBytes].map(async (position) => {
-            const packed = new Uint8Array(groupBytes);
-            await handle.read(packed, 0, groupBytes, position);
-            return layoutOf(tensor.layout).unpackGroup(packed, gemv.k);
+          [0, gemv.m / 16 - 1].map(async (group) => {
+            const { offset, bytes } = stretchOf(layout, gemv.m, gemv.k, group);
+            const packed = new Uint8Array(bytes);
+            await handle.read(packed, 0, bytes, start + offset);
+            return layout.unpackGroup(packed, gemv.k, group);
           }),
         );
         const tokens =

@@ -119,6 +119,11 @@ export type Step =
       readonly accumulate: boolean;
       /** Of look-ups, where its codes are indices into tables: rows that a chunk of tables serves, its columns, rows at once. */
       readonly tile?: TableTile;
+      /**
+       * What of the matrix a step of one token leaves unread. `rows`: those whose gate, which `out` holds from its first row
+       * on, is zero or negative; what they would have been counts as zero. `columns`: those that meet a zero.
+       */
+      readonly skips?: 'rows' | 'columns';
       /** Why this layout and tile. */
       readonly reason?: string;
     }
@@ -186,10 +191,12 @@ const BY_TOKEN: ReadonlySet<Step['op']> = new Set(['norm', 'norm_quantise']);
 
 /**
  * Whether all threads must have done a step before any begins the next: not between two that work on the rows of a
- * thread's own tokens, nor between matrices that share neither input nor output.
+ * thread's own tokens, nor between matrices that share neither input nor output. Rows that are skipped wait for their gates.
  */
 export function needsBarrier(step: Step, next: Step | undefined): boolean {
   if (next === undefined) return true;
-  if (step.op === 'bitlinear' && next.op === 'bitlinear') return step.accumulate || next.accumulate;
+  if (step.op === 'bitlinear' && next.op === 'bitlinear') {
+    return step.accumulate || next.accumulate || next.skips === 'rows';
+  }
   return !(BY_TOKEN.has(step.op) && BY_TOKEN.has(next.op));
 }

@@ -45,7 +45,7 @@ export function panelGemm(id: string, layout: Layout): KernelFamily {
       ROWS.flatMap((rows) =>
         columnsToTry(shape, target).flatMap((columns) => TOKENS.map((tokens) => ({ rows, columns, tokens }))),
       ),
-    scratchBytes: ({ k }, tile) => tile.rows * blocksOf(layout, k) * layout.columns,
+    scratchBytes: ({ k }, tile) => tile.rows * Math.max(blocksOf(layout, k) * layout.columns, pad16(k)),
   };
 }
 

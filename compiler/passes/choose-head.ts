@@ -1,6 +1,7 @@
 import { BitnetError } from '../../errors.ts';
 import { FLOAT, isTernary } from '../import/encodings/index.ts';
 import type { FloatEncodingName, ModelIR } from '../ir/model.ts';
+import type { ScreenBits } from '../ir/plan.ts';
 
 /** How the output head should be stored. */
 export interface HeadRequest {
@@ -9,6 +10,12 @@ export interface HeadRequest {
    * table, but has another encoding, becomes a table of its own.
    */
   readonly head?: FloatEncodingName;
+  /**
+   * Bits of a coarse copy of the head, by which most of its rows need not be read to find the largest logits: 4, or 5,
+   * of which the fifth is read where four do not decide; 0 for none. Default: 5 where the head is larger than caches are
+   * and the copy enough smaller.
+   */
+  readonly screen?: 0 | ScreenBits;
 }
 
 /** A table of rows as it is to be packed. */

@@ -2,7 +2,7 @@ import { basename } from 'node:path';
 import { BitnetError } from '../../errors.ts';
 import { targets } from '../../targets/index.ts';
 import type { ModelIR, TableTile } from '../ir/model.ts';
-import { pad16, type ScreenBits, type Step } from '../ir/plan.ts';
+import { pad16, type Step } from '../ir/plan.ts';
 import { layerLinears } from '../ir/verify.ts';
 import { type KernelConfig, type KernelSection, sectionFor } from '../kernels/config.ts';
 import { type KernelKind, LAYOUTS, layoutOf } from '../kernels/index.ts';
@@ -25,12 +25,6 @@ export interface KernelRequest {
    * own. Compiling a model uses what an earlier tuning left on this machine, unless this is false.
    */
   readonly tuned?: readonly Tuned[] | false;
-  /**
-   * Bits of a coarse copy of the head, by which most of its rows need not be read to find the largest logits: 4, or 5,
-   * of which the fifth is read where four do not decide; 0 for none. Default: 5 where the head is larger than caches are
-   * and the copy enough smaller.
-   */
-  readonly screen?: 0 | ScreenBits;
 }
 
 type BitLinear = Extract<Step, { op: 'bitlinear' }>;

@@ -37,6 +37,8 @@ function headers(target: Target): Source[] {
     copied('blocks.h', join(packageRoot(), 'targets', target.id, 'blocks.h')),
     copied('rows.h', join(templateFolder(), 'rows.h')),
     copied('team.h', join(templateFolder(), 'team.h')),
+    copied('skip.h', join(packageRoot(), 'targets', target.id, 'skip.h')),
+    copied('lists.h', join(templateFolder(), 'lists.h')),
   ];
 }
 

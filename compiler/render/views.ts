@@ -2,8 +2,8 @@ import type { Target } from '../../targets/target.ts';
 import { encodedBytes } from '../import/encodings/index.ts';
 import type { Encoding } from '../ir/model.ts';
 import { type Buffer, needsBarrier, type PackedTensor, type Plan, pad16, pad64, type Step } from '../ir/plan.ts';
-import { families, layoutOf } from '../kernels/index.ts';
-import { blocksOf, groupBytes } from '../kernels/layout.ts';
+import { families, layoutOf, SKIPPING } from '../kernels/index.ts';
+import { blocksOf, type Layout, packedBytes } from '../kernels/layout.ts';
 import { STRETCH_ROWS, screenBytes, screenLayout, screenScratch } from '../kernels/screen.ts';
 import { TRIAL_TOKENS } from '../kernels/self-test.ts';
 import type { KernelSpec } from '../kernels/spec.ts';
@@ -36,8 +36,12 @@ const scratchBytes = (spec: KernelSpec): number => pad64(familyOf(spec).scratchB
 
 const layoutOfSpec = (spec: KernelSpec) => layoutOf(familyOf(spec).layout);
 
-/** Bytes of packed codes of one row group. */
-export const groupBytesOf = (spec: KernelSpec): number => groupBytes(layoutOfSpec(spec), spec.k);
+/** Bytes of packed codes of a kernel's matrix. */
+export const weightBytesOf = (spec: KernelSpec): number => packedBytes(layoutOfSpec(spec), spec.m, spec.k);
+
+/** How a panel is unpacked from a layout; anything but blocks is what a matrix that is read in part has. */
+const unpackOf = (layout: Layout): string =>
+  layout.id === SKIPPING.rows.id ? 'rows' : layout.id === SKIPPING.columns.id ? 'columns' : 'blocks';
 
 /** What the running sums of a kernel are sure to fit in. */
 function boundsOf({ k, tile, family }: KernelSpec, target: Target): string {
@@ -49,24 +53,33 @@ function boundsOf({ k, tile, family }: KernelSpec, target: Target): string {
 
 /** View of a ternary kernel's template. */
 export function kernelView(spec: KernelSpec, target: Target) {
-  const { k, tile } = spec;
+  const { m, k, tile } = spec;
   const layout = layoutOfSpec(spec);
   const kind = layout.id.split('_')[0];
   const { rows, columns, held = rows, tokens } = tile;
+  const unpack = unpackOf(layout);
+  // Of a matrix that is packed by columns, sixteen are unpacked at a time.
+  const blockColumns = Math.max(16, layout.columns);
   return {
     ...spec,
     tile: { ...tile, held },
     target: target.id,
     primitive: `bn_${kind}`,
     tableBytes: `BN_${kind.toUpperCase()}_TABLE`,
-    blocks: blocksOf(layout, k),
+    blocks: Math.ceil(k / blockColumns),
     blockBytes: layout.blockBytes,
-    blockColumns: layout.columns,
-    blockQuads: layout.columns / 4,
+    blockColumns,
+    blockQuads: blockColumns / 4,
     /** Activations of the last block, where they end before it. */
     cut: pad16(k) % layout.columns,
     steps: pad16(k) / 16,
-    blockSteps: layout.columns / 16,
+    blockSteps: blockColumns / 16,
+    padded: pad16(k),
+    unpack: `partials/unpack_${unpack}`,
+    skips: unpack !== 'blocks',
+    columnQuads: Math.ceil(k / 4),
+    columnBytes: pad64(m / 4),
+    paddedColumn: m % 256 !== 0,
     ragged: k % layout.columns !== 0,
     chunked: columns < pad16(k),
     chunkBlocks: columns / layout.columns,
@@ -186,7 +199,15 @@ export function screenView({ rows, cols, bits }: ScreenTensor, table: Pick<Packe
 
 /** View of kernels.h. */
 export function kernelsView(plan: Plan, choices: readonly Choice[]) {
-  const kernels = distinctKernels(choices).map(({ name }) => ({ name }));
+  const kernels = distinctKernels(choices).map((spec) => {
+    const { takes, layout } = familyOf(spec);
+    const one = takes === 'one';
+    return {
+      name: spec.name,
+      listed: one && layout === SKIPPING.rows.id,
+      summed: one && layout === SKIPPING.columns.id,
+    };
+  });
   return { kernels, ...attentionFlags(plan), screened: screenOf(plan) !== undefined };
 }
 
@@ -201,6 +222,11 @@ function bufferView({ name, offset }: Buffer) {
 /** Floats from one token's part of a buffer to the next's. */
 function strides(plan: Plan): Record<string, number> {
   return Object.fromEntries(plan.buffers.map(({ name, bytes }) => [name, bytes / 4]));
+}
+
+/** Where in its scratch a kernel that reads a matrix in part has its list. */
+function listOffset({ m, k }: KernelSpec, skips: 'rows' | 'columns' | undefined): number {
+  return skips === 'rows' ? blocksOf(SKIPPING.rows, k) * 256 : 16 * pad64(m / 4);
 }
 
 function stepView(plan: Plan, choices: readonly Choice[], step: Step, next: Step | undefined) {
@@ -244,8 +270,11 @@ function stepView(plan: Plan, choices: readonly Choice[], step: Step, next: Step
       const { gemv, gemm } = choices.find((choice) => choice.use === step.use)!;
       return {
         ...step,
-        partial,
+        partial: step.skips === undefined ? partial : `${partial}_${step.skips}`,
         barrier,
+        padded: pad16(step.k),
+        size: plan.hyper.ffn,
+        listOffset: listOffset(gemv, step.skips),
         codes: layer(step.codes).offset,
         scales: layer(step.scales).offset,
         outStride: stride[step.out],
@@ -293,7 +322,7 @@ const kernelEntry = (spec: KernelSpec, maxTokens: number) => ({
   ...spec,
   maxTokens: familyOf(spec).takes === 'one' ? 1 : maxTokens,
   scratchBytes: scratchBytes(spec),
-  groupBytes: groupBytesOf(spec),
+  weightBytes: weightBytesOf(spec),
 });
 
 /** View of kernel_table.cpp: a library of kernels alone. */
@@ -338,6 +367,7 @@ export function modelView(plan: Plan, target: Target, choices: readonly Choice[]
     layerBytes: weights.layerBytes,
     tokenBytes: plan.workspaceBytes,
     scratchBytes: pad64(Math.max(4 * widest, scores, panels, headRows, screen)),
+    skips: linears.some(({ skips }) => skips !== undefined),
     buffers: plan.buffers.map(bufferView),
     windowed: attention.windowed,
     localLayers: hyper.window?.local.join(', ') ?? null,

@@ -1,6 +1,6 @@
 import type { Target } from '../../targets/target.ts';
 import { type Plan, pad16 } from '../ir/plan.ts';
-import { families, layoutOf } from '../kernels/index.ts';
+import { families, LAYOUTS, layoutOf } from '../kernels/index.ts';
 import { formatName, type Tile } from '../kernels/name.ts';
 import { type KernelFamily, type KernelShape, type KernelSpec, UnsupportedSpecError } from '../kernels/spec.ts';
 import { defaultTableTile, misfit } from '../kernels/table-tile.ts';
@@ -88,7 +88,7 @@ export function candidatesFor(
   { keep, caches }: { readonly keep: number; readonly caches?: readonly number[] },
 ): Candidate[] {
   return families
-    .filter((family) => family.takes === takes)
+    .filter((family) => family.takes === takes && Object.values(LAYOUTS).some(({ id }) => id === family.layout))
     .flatMap((family) => {
       const candidate = (tile: Tile, isDefault: boolean): Candidate => {
         const { m, k } = shape;

@@ -144,7 +144,7 @@ int kernel(const Arguments& arguments) {
                      header.group_end <= m / 16;
   if (!valid) throw std::runtime_error("the input's header does not suit kernel " + arguments.at(1));
 
-  bn::GuardedPages weights(m / 16 * kernel->group_bytes, 64), scales(m / 16 * 4, 4), q(tokens * k, 64), quant(tokens * 8, 4);
+  bn::GuardedPages weights(kernel->weight_bytes, 64), scales(m / 16 * 4, 4), q(tokens * k, 64), quant(tokens * 8, 4);
   bn::GuardedPages y(tokens * m * 4, 64), scratch(kernel->scratch_bytes, 64);
   input.read(weights);
   input.read(scales);

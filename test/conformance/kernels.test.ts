@@ -51,6 +51,12 @@ function extremeCase(spec: KernelSpec, tokens: number, first: number, random: Ra
   };
 }
 
+/** Few activations that are not zero, so that columns are skipped: none at all for a share of 0. */
+function sparseCase(spec: KernelSpec, share: number, random: Random): KernelCase {
+  const one = randomCase(spec, 1, random);
+  return { ...one, accumulate: true, q: one.q.map((value) => (random.integer(1000) < 1000 * share ? value : 0)) };
+}
+
 /** Some row groups only, with scales that make every rounding count. */
 function scaledCase(spec: KernelSpec, tokens: number, accumulate: boolean, random: Random): KernelCase {
   const groups = spec.m / 16;
@@ -73,6 +79,7 @@ function casesOf(spec: KernelSpec, family: KernelFamily): KernelCase[] {
     return [
       { ...randomCase(spec, 1, random), accumulate: true },
       ...[0, 1, 2, 3].map((pattern) => extremeCase(spec, 1, pattern, random)),
+      ...[0, 0.02, 0.3].map((share) => sparseCase(spec, share, random)),
       scaledCase(spec, 1, false, random),
       scaledCase(spec, 1, true, random),
     ];

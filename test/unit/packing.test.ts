@@ -2,13 +2,13 @@ import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { referenceSums } from '../../compiler/kernels/bitlinear-i2.ts';
-import { families, LAYOUTS, layoutOf } from '../../compiler/kernels/index.ts';
-import { groupBytes, type Layout, packedBytes } from '../../compiler/kernels/layout.ts';
+import { families, LAYOUTS, layoutOf, SKIPPING } from '../../compiler/kernels/index.ts';
+import { type Layout, packedBytes, stretchOf } from '../../compiler/kernels/layout.ts';
 
 const { i2, tl1, tl2 } = LAYOUTS;
 
 const matrix = fc
-  .record({ rows: fc.integer({ min: 1, max: 50 }), cols: fc.integer({ min: 1, max: 200 }) })
+  .record({ rows: fc.integer({ min: 1, max: 50 }), cols: fc.integer({ min: 1, max: 300 }) })
   .chain(({ rows, cols }) =>
     fc.record({
       rows: fc.constant(rows),
@@ -50,6 +50,52 @@ const DRAWINGS: readonly (readonly [Layout, columns: number, blockBytes: number,
   ],
 ];
 
+/** Layouts whose rows or columns lie apart: where row r and column c are in a matrix of so many, and what that is padded to. */
+const APART: readonly (readonly [
+  Layout,
+  padded: (rows: number, cols: number) => readonly [number, number],
+  at: (packed: Uint8Array, r: number, c: number, rows: number, cols: number) => number,
+])[] = [
+  [
+    SKIPPING.rows,
+    (rows, cols) => [16 * Math.ceil(rows / 16), 256 * Math.ceil(cols / 256)],
+    (packed, r, c, _rows, cols) => {
+      const byte = packed[r * (cols / 4) + 64 * Math.floor(c / 256) + (c % 64)];
+      return byteBits(byte, 2 * Math.floor((c % 256) / 64), 2);
+    },
+  ],
+  [
+    SKIPPING.columns,
+    (rows, cols) => [256 * Math.ceil(rows / 256), 4 * Math.ceil(cols / 4)],
+    (packed, r, c, rows) => {
+      const group = Math.floor((r % 256) / 16);
+      const byte = 16 * Math.floor((r % 16) / 4) + 4 * Math.floor(group / 4) + (r % 4);
+      return byteBits(packed[c * (rows / 4) + 64 * Math.floor(r / 256) + byte], 2 * (group % 4), 2);
+    },
+  ],
+];
+
+for (const [layout, padded, codeAt] of APART) {
+  test(`${layout.id}: every code is where the drawing says, and the padding is zero weights`, () => {
+    fc.assert(
+      fc.property(matrix, ({ rows, cols, codes }) => {
+        const packed = layout.pack(Uint8Array.from(codes), rows, cols);
+        const [allRows, allCols] = padded(rows, cols);
+        assert.is(packed.length, (allRows * allCols) / 4);
+        assert.is(packedBytes(layout, rows, cols), packed.length);
+        for (let row = 0; row < allRows; row++) {
+          for (let col = 0; col < allCols; col++) {
+            const expected = row < rows && col < cols ? codes[row * cols + col] : 1;
+            const actual = codeAt(packed, row, col, allRows, allCols);
+            if (actual !== expected) assert.unreachable(`row ${row}, column ${col} is ${actual}, not ${expected}`);
+          }
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+}
+
 for (const [layout, columns, blockBytes, codeAt] of DRAWINGS) {
   test(`${layout.id}: every code is where the drawing says, and the padding is zero weights`, () => {
     fc.assert(
@@ -70,14 +116,16 @@ for (const [layout, columns, blockBytes, codeAt] of DRAWINGS) {
       { numRuns: 30 },
     );
   });
+}
 
+for (const layout of [...DRAWINGS, ...APART].map(([layout]) => layout)) {
   test(`${layout.id}: a row group unpacks to the codes it was packed from`, () => {
     fc.assert(
       fc.property(matrix, ({ rows, cols, codes }) => {
         const packed = layout.pack(Uint8Array.from(codes), rows, cols);
-        const bytes = groupBytes(layout, cols);
         for (let group = 0; group < Math.ceil(rows / 16); group++) {
-          const unpacked = layout.unpackGroup(packed.subarray(group * bytes, (group + 1) * bytes), cols);
+          const { offset, bytes } = stretchOf(layout, rows, cols, group);
+          const unpacked = layout.unpackGroup(packed.subarray(offset, offset + bytes), cols, group);
           for (let i = 0; i < 16 * cols; i++) assert.is(unpacked[i], codes[group * 16 * cols + i] ?? 1);
         }
       }),
@@ -92,7 +140,7 @@ test('bits a weight: two, two, and five for three', () => {
 });
 
 test('every layout of a family is known, is drawn here, and no other is known', () => {
-  const drawn = DRAWINGS.map(([{ id }]) => id);
+  const drawn = [...DRAWINGS, ...APART].map(([{ id }]) => id);
   for (const { layout } of families) assert.ok(drawn.includes(layoutOf(layout).id), layout);
   assert.throws(() => layoutOf('i2_r16c32'), /no kernel family knows the weight layout/);
 });

@@ -49,7 +49,7 @@ std::vector<float> KernelBench::run(const std::string& name, int tokens, int gro
   const bn_kernel& kernel = this->kernel(name, tokens);
   const int64_t k = padded_columns(kernel);
   if (groups < 1 || groups > kernel.m / 16) throw std::runtime_error(name + " has no " + std::to_string(groups) + " groups");
-  if (static_cast<int64_t>(weights.size()) != groups * kernel.group_bytes ||
+  if (static_cast<int64_t>(weights.size()) != kernel.weight_bytes / (kernel.m / 16) * groups ||
       static_cast<int64_t>(q.size()) != tokens * k) {
     throw std::runtime_error("the input does not suit " + name);
   }
@@ -81,7 +81,7 @@ int64_t KernelBench::time(const std::string& name, int tokens, int unit, int64_t
   const std::lock_guard lock(mutex_);
   const bn_kernel& kernel = this->kernel(name, tokens);
   if (unit < 1 || rounds < 1) throw std::runtime_error("unit and rounds of " + name + " must be 1 or more");
-  const int64_t k = padded_columns(kernel), groups = kernel.m / 16, bytes = groups * kernel.group_bytes;
+  const int64_t k = padded_columns(kernel), groups = kernel.m / 16, bytes = kernel.weight_bytes;
   if (bytes > weights_.bytes()) throw std::runtime_error("there is not memory enough to time " + name);
   const int threads = pool_.threads();
   const int64_t stride = scratch_stride(kernel);

@@ -20,13 +20,15 @@ constexpr int32_t kBlocks = 4; // of 64 columns: K = 250, padded
 constexpr int32_t kBlockSteps = 4; // of 16 columns
 constexpr int32_t kSteps = 16; // those that there are activations for
 constexpr int32_t kTokens = 4; // tokens in registers
+
 constexpr int64_t kGroupBytes = int64_t{kBlocks} * 256;
 
 // Unpacks one block of each row group, as [column / 4][group][row][column % 4].
 template <int Groups>
-inline void unpack(uint8_t *panel, const uint8_t *weights, int32_t block) {
+inline void unpack(uint8_t *panel, const uint8_t *weights, int32_t group, int32_t block) {
+  weights += group * kGroupBytes + int64_t{block} * 256;
   BN_UNROLL for (int g = 0; g < Groups; ++g) {
-    bn_tl1_unpack(panel + g * 64, Groups * 64, weights + g * kGroupBytes + int64_t{block} * 256);
+    bn_tl1_unpack(panel + g * 64, Groups * 64, weights + g * kGroupBytes);
   }
 }
 
@@ -36,9 +38,9 @@ enum class Codes { in_panel, in_place };
 
 template <int Groups, int Tokens, Codes codes>
 inline void tile(const bn_bitlinear_args *args, int32_t group, int32_t token) {
-  const uint8_t *weights = args->weights + group * kGroupBytes;
   const int8_t *q = args->q + int64_t{token} * kSteps * 16;
   [[maybe_unused]] alignas(64) uint8_t block[codes == Codes::in_place ? 16 * Groups * 64 : 1];
+  const uint8_t *weights = args->weights + group * kGroupBytes;
   // What the next rows' panel is unpacked from: each tile of tokens fetches a part of it.
   [[maybe_unused]] const uint8_t *ahead = weights + (Groups + token / kTokens % Groups) * kGroupBytes;
     bn_dot_sum sum[Groups][Tokens];
@@ -58,7 +60,7 @@ inline void tile(const bn_bitlinear_args *args, int32_t group, int32_t token) {
               bn_prefetch_rows<Groups>(weights + g * kGroupBytes, int64_t{at} * 256 + line, kGroupBytes);
             }
           }
-          unpack<Groups>(block, weights, at);
+          unpack<Groups>(block, args->weights, group, at);
         }
         panel = block + step % kBlockSteps * 4 * Groups * 64;
       }
@@ -101,9 +103,8 @@ void rows(const bn_bitlinear_args *args, int32_t group) {
     tiles<Groups, Codes::in_place>(args, group);
     return;
   }
-  const uint8_t *weights = args->weights + group * kGroupBytes;
   for (int32_t block = 0; block < kBlocks; ++block) {
-    unpack<Groups>(args->scratch + int64_t{block} * 16 * Groups * 64, weights, block);
+    unpack<Groups>(args->scratch + int64_t{block} * 16 * Groups * 64, args->weights, group, block);
   }
   tiles<Groups, Codes::in_panel>(args, group);
 }

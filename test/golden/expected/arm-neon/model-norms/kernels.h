@@ -5,7 +5,8 @@
 
 #include "abi.h"
 
-// Ternary kernels. A GEMV takes one token, a GEMM any number.
+// Ternary kernels. A GEMV takes one token, a GEMM any number. Some GEMVs compute listed rows only, or sums of listed columns
+// that are totalled over `threads` threads, `stride` bytes apart.
 void bn_bitlinear_i2_gemv_m96k72_t16x80x1__arm_neon(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_gemm_m96k72_t16x80x6__arm_neon(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_gemv_m48k72_t16x80x1__arm_neon(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);

@@ -36,6 +36,7 @@ void step(const bn_step_args *args, int32_t thread) {
   const int32_t threads = static_cast<int32_t>(args->team->threads);
   const bn_range mine = bn_share(count, 1, thread, threads); // tokens whose row-wise work this thread does
   const uint8_t *weights = args->weights;
+  if (args->counts != nullptr && count == 1 && thread == 0) ++args->counts->tokens;
 
   float *x = reinterpret_cast<float *>(args->workspace + count * kX);
   float *angles = reinterpret_cast<float *>(args->workspace + count * kAngles);
@@ -199,14 +200,14 @@ constexpr Use kUses[] = {
 };
 
 constexpr bn_kernel kKernels[] = {
-    {"bn_bitlinear_i2_gemv_m240k100_t16x112x1__arm_neon", 240, 100, 1, 0, 448, bn_bitlinear_i2_gemv_m240k100_t16x112x1__arm_neon},
-    {"bn_bitlinear_i2_gemm_m240k100_t16x112x6__arm_neon", 240, 100, 256, 1792, 448, bn_bitlinear_i2_gemm_m240k100_t16x112x6__arm_neon},
-    {"bn_bitlinear_i2_gemv_m112k72_t16x80x1__arm_neon", 112, 72, 1, 0, 320, bn_bitlinear_i2_gemv_m112k72_t16x80x1__arm_neon},
-    {"bn_bitlinear_i2_gemm_m112k72_t16x80x6__arm_neon", 112, 72, 256, 1280, 320, bn_bitlinear_i2_gemm_m112k72_t16x80x6__arm_neon},
-    {"bn_bitlinear_i2_gemv_m192k100_t16x112x1__arm_neon", 192, 100, 1, 0, 448, bn_bitlinear_i2_gemv_m192k100_t16x112x1__arm_neon},
-    {"bn_bitlinear_i2_gemm_m192k100_t16x112x6__arm_neon", 192, 100, 256, 1792, 448, bn_bitlinear_i2_gemm_m192k100_t16x112x6__arm_neon},
-    {"bn_bitlinear_i2_gemv_m112k90_t16x96x1__arm_neon", 112, 90, 1, 0, 384, bn_bitlinear_i2_gemv_m112k90_t16x96x1__arm_neon},
-    {"bn_bitlinear_i2_gemm_m112k90_t16x96x6__arm_neon", 112, 90, 256, 1536, 384, bn_bitlinear_i2_gemm_m112k90_t16x96x6__arm_neon},
+    {"bn_bitlinear_i2_gemv_m240k100_t16x112x1__arm_neon", 240, 100, 1, 0, 6720, bn_bitlinear_i2_gemv_m240k100_t16x112x1__arm_neon},
+    {"bn_bitlinear_i2_gemm_m240k100_t16x112x6__arm_neon", 240, 100, 256, 1792, 6720, bn_bitlinear_i2_gemm_m240k100_t16x112x6__arm_neon},
+    {"bn_bitlinear_i2_gemv_m112k72_t16x80x1__arm_neon", 112, 72, 1, 0, 2240, bn_bitlinear_i2_gemv_m112k72_t16x80x1__arm_neon},
+    {"bn_bitlinear_i2_gemm_m112k72_t16x80x6__arm_neon", 112, 72, 256, 1280, 2240, bn_bitlinear_i2_gemm_m112k72_t16x80x6__arm_neon},
+    {"bn_bitlinear_i2_gemv_m192k100_t16x112x1__arm_neon", 192, 100, 1, 0, 5376, bn_bitlinear_i2_gemv_m192k100_t16x112x1__arm_neon},
+    {"bn_bitlinear_i2_gemm_m192k100_t16x112x6__arm_neon", 192, 100, 256, 1792, 5376, bn_bitlinear_i2_gemm_m192k100_t16x112x6__arm_neon},
+    {"bn_bitlinear_i2_gemv_m112k90_t16x96x1__arm_neon", 112, 90, 1, 0, 2688, bn_bitlinear_i2_gemv_m112k90_t16x96x1__arm_neon},
+    {"bn_bitlinear_i2_gemm_m112k90_t16x96x6__arm_neon", 112, 90, 256, 1536, 2688, bn_bitlinear_i2_gemm_m112k90_t16x96x6__arm_neon},
 };
 
 // Tokens of a GEMM's trial: whole tiles, and what is left of one.

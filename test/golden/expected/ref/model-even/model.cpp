@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "kernels.h"
+#include "lists.h"
 #include "rows.h"
 #include "team.h"
 
@@ -12,7 +13,7 @@ constexpr int32_t kLayers = 2;
 constexpr float kEpsilon = 0.000009999999747378752f;
 
 // The weights file: tables first, then one stretch of kLayerBytes for each layer.
-constexpr int64_t kLayerBase = 25088, kLayerBytes = 37696;
+constexpr int64_t kLayerBase = 25088, kLayerBytes = 54080;
 
 // The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after.
 constexpr int64_t kTokenBytes = 2944, kScratchBytes = 14336;
@@ -36,6 +37,7 @@ void step(const bn_step_args *args, int32_t thread) {
   const int32_t threads = static_cast<int32_t>(args->team->threads);
   const bn_range mine = bn_share(count, 1, thread, threads); // tokens whose row-wise work this thread does
   const uint8_t *weights = args->weights;
+  if (args->counts != nullptr && count == 1 && thread == 0) ++args->counts->tokens;
 
   float *x = reinterpret_cast<float *>(args->workspace + count * kX);
   float *angles = reinterpret_cast<float *>(args->workspace + count * kAngles);
@@ -120,17 +122,36 @@ void step(const bn_step_args *args, int32_t thread) {
     }
     bn_barrier(args->team);
 
-    // gate_up = gate_up weights · q
+    // gate_up = gate weights · q
     {
       const bn_bitlinear_args linear = {
-          layer_weights + 12032, floats(layer_weights + 11904), q, quant,
+          layer_weights + 11968, floats(layer_weights + 11904), q, quant,
           gate_up, 512, count, 0, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(32, 1, thread, threads);
-        bn_bitlinear_i2_gemv_m512k128_t16x128x1__ref(&linear, groups.begin, groups.end);
+        const bn_range groups = bn_share(16, 1, thread, threads);
+        bn_bitlinear_i2_gemv_m256k128_t16x128x1__ref(&linear, groups.begin, groups.end);
       } else {
-        const bn_range groups = bn_share(32, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m512k128_t16x128x4__ref(&linear, groups.begin, groups.end);
+        const bn_range groups = bn_share(16, 1, thread, threads);
+        bn_bitlinear_i2_gemm_m256k128_t16x128x4__ref(&linear, groups.begin, groups.end);
+      }
+    }
+    bn_barrier(args->team);
+
+    // gate_up = up weights · q; of one token, those rows only that the gate lets through
+    {
+      const bn_bitlinear_args linear = {
+          layer_weights + 20224, floats(layer_weights + 20160), q, quant,
+          gate_up + 256, 512, count, 0, scratch};
+      if (count == 1) {
+        int32_t *rows = reinterpret_cast<int32_t *>(scratch + 256);
+        const int32_t active = bn_list_rows<256>(rows, gate_up, linear.group_scales, quant->inverse_scale);
+        const bn_range share = bn_share(active, 1, thread, threads);
+        bn_clear_rows(linear.y, rows, share, thread == 0, thread == threads - 1, 256);
+        bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__ref_listed(&linear, rows + share.begin, share.end - share.begin);
+        if (args->counts != nullptr && thread == 0 && active < 256) args->counts->zeros += 256 - active;
+      } else {
+        const bn_range groups = bn_share(16, 1, thread, threads);
+        bn_bitlinear_i2_rows_gemm_m256k128_t16x128x4__ref(&linear, groups.begin, groups.end);
       }
     }
     bn_barrier(args->team);
@@ -139,22 +160,28 @@ void step(const bn_step_args *args, int32_t thread) {
     for (int32_t t = mine.begin; t < mine.end; ++t) {
       const float *gate = gate_up + int64_t{t} * 512;
       bn_relu2_gate<256>(row, gate, gate + 256);
-      bn_rms_norm<256>(row, row, floats(layer_weights + 28416), 256, kEpsilon);
+      bn_rms_norm<256>(row, row, floats(layer_weights + 36608), 256, kEpsilon);
       bn_quantise_row<256>(q + int64_t{t} * 256, &quant[t], row);
     }
     bn_barrier(args->team);
 
-    // x += down weights · q
+    // x += down weights · q; of one token, without the columns that meet a zero
     {
       const bn_bitlinear_args linear = {
-          layer_weights + 29504, floats(layer_weights + 29440), q, quant,
+          layer_weights + 37696, floats(layer_weights + 37632), q, quant,
           x, 128, count, 1, scratch};
       if (count == 1) {
+        int32_t *columns = reinterpret_cast<int32_t *>(scratch + 1024);
+        const int32_t active = bn_list_columns<256>(columns, q);
+        const bn_range share = bn_share(active, 4, thread, threads);
+        bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__ref_sums(reinterpret_cast<int32_t *>(scratch), linear.weights, q, columns + share.begin, share.end - share.begin);
+        if (args->counts != nullptr && thread == 0) args->counts->zero_columns += 256 - active;
+        bn_barrier(args->team);
         const bn_range groups = bn_share(8, 1, thread, threads);
-        bn_bitlinear_i2_gemv_m128k256_t16x256x1__ref(&linear, groups.begin, groups.end);
+        bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__ref_total(&linear, args->workspace + kTokenBytes, kScratchBytes, threads, groups.begin, groups.end);
       } else {
         const bn_range groups = bn_share(8, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m128k256_t16x256x4__ref(&linear, groups.begin, groups.end);
+        bn_bitlinear_i2_columns_gemm_m128k256_t16x256x4__ref(&linear, groups.begin, groups.end);
       }
     }
     bn_barrier(args->team);
@@ -191,21 +218,25 @@ constexpr Use kUses[] = {
     {576, 1, 128, 12},
     {7296, 2, 128, 8},
     {7296, 3, 128, 8},
-    {12032, 4, 128, 32},
-    {12032, 5, 128, 32},
-    {29504, 6, 256, 8},
-    {29504, 7, 256, 8},
+    {11968, 4, 128, 16},
+    {11968, 5, 128, 16},
+    {20224, 6, 128, 16},
+    {20224, 7, 128, 16},
+    {37696, 8, 256, 8},
+    {37696, 9, 256, 8},
 };
 
 constexpr bn_kernel kKernels[] = {
-    {"bn_bitlinear_i2_gemv_m192k128_t16x128x1__ref", 192, 128, 1, 0, 512, bn_bitlinear_i2_gemv_m192k128_t16x128x1__ref},
-    {"bn_bitlinear_i2_gemm_m192k128_t16x128x4__ref", 192, 128, 256, 2048, 512, bn_bitlinear_i2_gemm_m192k128_t16x128x4__ref},
-    {"bn_bitlinear_i2_gemv_m128k128_t16x128x1__ref", 128, 128, 1, 0, 512, bn_bitlinear_i2_gemv_m128k128_t16x128x1__ref},
-    {"bn_bitlinear_i2_gemm_m128k128_t16x128x4__ref", 128, 128, 256, 2048, 512, bn_bitlinear_i2_gemm_m128k128_t16x128x4__ref},
-    {"bn_bitlinear_i2_gemv_m512k128_t16x128x1__ref", 512, 128, 1, 0, 512, bn_bitlinear_i2_gemv_m512k128_t16x128x1__ref},
-    {"bn_bitlinear_i2_gemm_m512k128_t16x128x4__ref", 512, 128, 256, 2048, 512, bn_bitlinear_i2_gemm_m512k128_t16x128x4__ref},
-    {"bn_bitlinear_i2_gemv_m128k256_t16x256x1__ref", 128, 256, 1, 0, 1024, bn_bitlinear_i2_gemv_m128k256_t16x256x1__ref},
-    {"bn_bitlinear_i2_gemm_m128k256_t16x256x4__ref", 128, 256, 256, 4096, 1024, bn_bitlinear_i2_gemm_m128k256_t16x256x4__ref},
+    {"bn_bitlinear_i2_gemv_m192k128_t16x128x1__ref", 192, 128, 1, 0, 6144, bn_bitlinear_i2_gemv_m192k128_t16x128x1__ref},
+    {"bn_bitlinear_i2_gemm_m192k128_t16x128x4__ref", 192, 128, 256, 2048, 6144, bn_bitlinear_i2_gemm_m192k128_t16x128x4__ref},
+    {"bn_bitlinear_i2_gemv_m128k128_t16x128x1__ref", 128, 128, 1, 0, 4096, bn_bitlinear_i2_gemv_m128k128_t16x128x1__ref},
+    {"bn_bitlinear_i2_gemm_m128k128_t16x128x4__ref", 128, 128, 256, 2048, 4096, bn_bitlinear_i2_gemm_m128k128_t16x128x4__ref},
+    {"bn_bitlinear_i2_gemv_m256k128_t16x128x1__ref", 256, 128, 1, 0, 8192, bn_bitlinear_i2_gemv_m256k128_t16x128x1__ref},
+    {"bn_bitlinear_i2_gemm_m256k128_t16x128x4__ref", 256, 128, 256, 2048, 8192, bn_bitlinear_i2_gemm_m256k128_t16x128x4__ref},
+    {"bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__ref", 256, 128, 1, 1344, 16384, bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__ref},
+    {"bn_bitlinear_i2_rows_gemm_m256k128_t16x128x4__ref", 256, 128, 256, 4096, 16384, bn_bitlinear_i2_rows_gemm_m256k128_t16x128x4__ref},
+    {"bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__ref", 128, 256, 1, 2112, 16384, bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__ref},
+    {"bn_bitlinear_i2_columns_gemm_m128k256_t16x256x4__ref", 128, 256, 256, 4096, 16384, bn_bitlinear_i2_columns_gemm_m128k256_t16x256x4__ref},
 };
 
 // Tokens of a GEMM's trial: whole tiles, and what is left of one.
@@ -218,10 +249,10 @@ inline void mix(uint64_t &hash, int32_t value) {
 void self_test(const uint8_t *weights, uint8_t *workspace, uint64_t *checksums) {
   int8_t *q = reinterpret_cast<int8_t *>(workspace);
   float *y = reinterpret_cast<float *>(workspace + 3328);
-  float *ones = reinterpret_cast<float *>(workspace + 29952);
-  uint8_t *scratch = workspace + 30080;
-  for (int32_t g = 0; g < 32; ++g) ones[g] = 1.0f;
-  for (int32_t k = 0; k < 8; ++k) checksums[k] = 0xcbf29ce484222325u;
+  float *ones = reinterpret_cast<float *>(workspace + 16640);
+  uint8_t *scratch = workspace + 16704;
+  for (int32_t g = 0; g < 16; ++g) ones[g] = 1.0f;
+  for (int32_t k = 0; k < 10; ++k) checksums[k] = 0xcbf29ce484222325u;
 
   for (int32_t layer = 0; layer < kLayers; ++layer) {
     for (const Use &use : kUses) {
@@ -260,7 +291,7 @@ constexpr bn_model_info kInfo = {
     .context = 64,
     .embedding = 128,
     .max_tokens = 256,
-    .kernel_count = 8,
+    .kernel_count = 10,
     .kernels = kKernels,
     .workspace_bytes = workspace_bytes,
     .kv_bytes = bn_kv_bytes,

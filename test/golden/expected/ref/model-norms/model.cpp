@@ -50,6 +50,7 @@ void step(const bn_step_args *args, int32_t thread) {
   const int32_t threads = static_cast<int32_t>(args->team->threads);
   const bn_range mine = bn_share(count, 1, thread, threads); // tokens whose row-wise work this thread does
   const uint8_t *weights = args->weights;
+  if (args->counts != nullptr && count == 1 && thread == 0) ++args->counts->tokens;
 
   float *x = reinterpret_cast<float *>(args->workspace + count * kX);
   float *angles = reinterpret_cast<float *>(args->workspace + count * kAngles);
@@ -324,14 +325,14 @@ constexpr Use kUses[] = {
 };
 
 constexpr bn_kernel kKernels[] = {
-    {"bn_bitlinear_i2_gemv_m96k72_t16x80x1__ref", 96, 72, 1, 0, 320, bn_bitlinear_i2_gemv_m96k72_t16x80x1__ref},
-    {"bn_bitlinear_i2_gemm_m96k72_t16x80x4__ref", 96, 72, 256, 1280, 320, bn_bitlinear_i2_gemm_m96k72_t16x80x4__ref},
-    {"bn_bitlinear_i2_gemv_m48k72_t16x80x1__ref", 48, 72, 1, 0, 320, bn_bitlinear_i2_gemv_m48k72_t16x80x1__ref},
-    {"bn_bitlinear_i2_gemm_m48k72_t16x80x4__ref", 48, 72, 256, 1280, 320, bn_bitlinear_i2_gemm_m48k72_t16x80x4__ref},
-    {"bn_bitlinear_i2_gemv_m80k96_t16x96x1__ref", 80, 96, 1, 0, 384, bn_bitlinear_i2_gemv_m80k96_t16x96x1__ref},
-    {"bn_bitlinear_i2_gemm_m80k96_t16x96x4__ref", 80, 96, 256, 1536, 384, bn_bitlinear_i2_gemm_m80k96_t16x96x4__ref},
-    {"bn_bitlinear_i2_gemv_m80k90_t16x96x1__ref", 80, 90, 1, 0, 384, bn_bitlinear_i2_gemv_m80k90_t16x96x1__ref},
-    {"bn_bitlinear_i2_gemm_m80k90_t16x96x4__ref", 80, 90, 256, 1536, 384, bn_bitlinear_i2_gemm_m80k90_t16x96x4__ref},
+    {"bn_bitlinear_i2_gemv_m96k72_t16x80x1__ref", 96, 72, 1, 0, 1920, bn_bitlinear_i2_gemv_m96k72_t16x80x1__ref},
+    {"bn_bitlinear_i2_gemm_m96k72_t16x80x4__ref", 96, 72, 256, 1280, 1920, bn_bitlinear_i2_gemm_m96k72_t16x80x4__ref},
+    {"bn_bitlinear_i2_gemv_m48k72_t16x80x1__ref", 48, 72, 1, 0, 960, bn_bitlinear_i2_gemv_m48k72_t16x80x1__ref},
+    {"bn_bitlinear_i2_gemm_m48k72_t16x80x4__ref", 48, 72, 256, 1280, 960, bn_bitlinear_i2_gemm_m48k72_t16x80x4__ref},
+    {"bn_bitlinear_i2_gemv_m80k96_t16x96x1__ref", 80, 96, 1, 0, 1920, bn_bitlinear_i2_gemv_m80k96_t16x96x1__ref},
+    {"bn_bitlinear_i2_gemm_m80k96_t16x96x4__ref", 80, 96, 256, 1536, 1920, bn_bitlinear_i2_gemm_m80k96_t16x96x4__ref},
+    {"bn_bitlinear_i2_gemv_m80k90_t16x96x1__ref", 80, 90, 1, 0, 1920, bn_bitlinear_i2_gemv_m80k90_t16x96x1__ref},
+    {"bn_bitlinear_i2_gemm_m80k90_t16x96x4__ref", 80, 90, 256, 1536, 1920, bn_bitlinear_i2_gemm_m80k90_t16x96x4__ref},
 };
 
 // Tokens of a GEMM's trial: whole tiles, and what is left of one.

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "kernels.h"
+#include "lists.h"
 #include "rows.h"
 #include "team.h"
 
@@ -36,6 +37,7 @@ void step(const bn_step_args *args, int32_t thread) {
   const int32_t threads = static_cast<int32_t>(args->team->threads);
   const bn_range mine = bn_share(count, 1, thread, threads); // tokens whose row-wise work this thread does
   const uint8_t *weights = args->weights;
+  if (args->counts != nullptr && count == 1 && thread == 0) ++args->counts->tokens;
 
   float *x = reinterpret_cast<float *>(args->workspace + count * kX);
   float *angles = reinterpret_cast<float *>(args->workspace + count * kAngles);
@@ -120,17 +122,36 @@ void step(const bn_step_args *args, int32_t thread) {
     }
     bn_barrier(args->team);
 
-    // gate_up = gate_up weights · q
+    // gate_up = gate weights · q
     {
       const bn_bitlinear_args linear = {
-          layer_weights + 52672, floats(layer_weights + 52416), q, quant,
+          layer_weights + 52544, floats(layer_weights + 52416), q, quant,
           gate_up, 1024, count, 0, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(64, 2, thread, threads);
-        bn_bitlinear_i2_gemv_m1024k256_t32x240x1__x86_avx2(&linear, groups.begin, groups.end);
+        const bn_range groups = bn_share(32, 2, thread, threads);
+        bn_bitlinear_i2_gemv_m512k256_t32x240x1__x86_avx2(&linear, groups.begin, groups.end);
       } else {
-        const bn_range groups = bn_share(64, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m1024k256_t16x240x4__x86_avx2(&linear, groups.begin, groups.end);
+        const bn_range groups = bn_share(32, 1, thread, threads);
+        bn_bitlinear_i2_gemm_m512k256_t16x240x4__x86_avx2(&linear, groups.begin, groups.end);
+      }
+    }
+    bn_barrier(args->team);
+
+    // gate_up = up weights · q; of one token, those rows only that the gate lets through
+    {
+      const bn_bitlinear_args linear = {
+          layer_weights + 85440, floats(layer_weights + 85312), q, quant,
+          gate_up + 512, 1024, count, 0, scratch};
+      if (count == 1) {
+        int32_t *rows = reinterpret_cast<int32_t *>(scratch + 256);
+        const int32_t active = bn_list_rows<512>(rows, gate_up, linear.group_scales, quant->inverse_scale);
+        const bn_range share = bn_share(active, 1, thread, threads);
+        bn_clear_rows(linear.y, rows, share, thread == 0, thread == threads - 1, 512);
+        bn_bitlinear_i2_rows_gemv_m512k256_t16x256x1__x86_avx2_listed(&linear, rows + share.begin, share.end - share.begin);
+        if (args->counts != nullptr && thread == 0 && active < 512) args->counts->zeros += 512 - active;
+      } else {
+        const bn_range groups = bn_share(32, 1, thread, threads);
+        bn_bitlinear_i2_rows_gemm_m512k256_t16x240x4__x86_avx2(&linear, groups.begin, groups.end);
       }
     }
     bn_barrier(args->team);
@@ -144,17 +165,23 @@ void step(const bn_step_args *args, int32_t thread) {
     }
     bn_barrier(args->team);
 
-    // x += down weights · q
+    // x += down weights · q; of one token, without the columns that meet a zero
     {
       const bn_bitlinear_args linear = {
           layer_weights + 120320, floats(layer_weights + 120256), q, quant,
           x, 256, count, 1, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(16, 2, thread, threads);
-        bn_bitlinear_i2_gemv_m256k512_t32x240x1__x86_avx2(&linear, groups.begin, groups.end);
+        int32_t *columns = reinterpret_cast<int32_t *>(scratch + 1024);
+        const int32_t active = bn_list_columns<512>(columns, q);
+        const bn_range share = bn_share(active, 4, thread, threads);
+        bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2_sums(reinterpret_cast<int32_t *>(scratch), linear.weights, q, columns + share.begin, share.end - share.begin);
+        if (args->counts != nullptr && thread == 0) args->counts->zero_columns += 512 - active;
+        bn_barrier(args->team);
+        const bn_range groups = bn_share(16, 1, thread, threads);
+        bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2_total(&linear, args->workspace + kTokenBytes, kScratchBytes, threads, groups.begin, groups.end);
       } else {
         const bn_range groups = bn_share(16, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m256k512_t16x240x4__x86_avx2(&linear, groups.begin, groups.end);
+        bn_bitlinear_i2_columns_gemm_m256k512_t16x240x4__x86_avx2(&linear, groups.begin, groups.end);
       }
     }
     bn_barrier(args->team);
@@ -191,21 +218,23 @@ constexpr Use kUses[] = {
     {1152, 1, 256, 32},
     {35008, 2, 256, 16},
     {35008, 3, 256, 16},
-    {52672, 4, 256, 64},
-    {52672, 5, 256, 64},
+    {52544, 0, 256, 32},
+    {52544, 1, 256, 32},
+    {85440, 4, 256, 32},
+    {85440, 5, 256, 32},
     {120320, 6, 512, 16},
     {120320, 7, 512, 16},
 };
 
 constexpr bn_kernel kKernels[] = {
-    {"bn_bitlinear_i2_gemv_m512k256_t32x240x1__x86_avx2", 512, 256, 1, 0, 1024, bn_bitlinear_i2_gemv_m512k256_t32x240x1__x86_avx2},
-    {"bn_bitlinear_i2_gemm_m512k256_t16x240x4__x86_avx2", 512, 256, 256, 4096, 1024, bn_bitlinear_i2_gemm_m512k256_t16x240x4__x86_avx2},
-    {"bn_bitlinear_i2_gemv_m256k256_t32x240x1__x86_avx2", 256, 256, 1, 0, 1024, bn_bitlinear_i2_gemv_m256k256_t32x240x1__x86_avx2},
-    {"bn_bitlinear_i2_gemm_m256k256_t16x240x4__x86_avx2", 256, 256, 256, 4096, 1024, bn_bitlinear_i2_gemm_m256k256_t16x240x4__x86_avx2},
-    {"bn_bitlinear_i2_gemv_m1024k256_t32x240x1__x86_avx2", 1024, 256, 1, 0, 1024, bn_bitlinear_i2_gemv_m1024k256_t32x240x1__x86_avx2},
-    {"bn_bitlinear_i2_gemm_m1024k256_t16x240x4__x86_avx2", 1024, 256, 256, 4096, 1024, bn_bitlinear_i2_gemm_m1024k256_t16x240x4__x86_avx2},
-    {"bn_bitlinear_i2_gemv_m256k512_t32x240x1__x86_avx2", 256, 512, 1, 0, 2048, bn_bitlinear_i2_gemv_m256k512_t32x240x1__x86_avx2},
-    {"bn_bitlinear_i2_gemm_m256k512_t16x240x4__x86_avx2", 256, 512, 256, 8192, 2048, bn_bitlinear_i2_gemm_m256k512_t16x240x4__x86_avx2},
+    {"bn_bitlinear_i2_gemv_m512k256_t32x240x1__x86_avx2", 512, 256, 1, 0, 32768, bn_bitlinear_i2_gemv_m512k256_t32x240x1__x86_avx2},
+    {"bn_bitlinear_i2_gemm_m512k256_t16x240x4__x86_avx2", 512, 256, 256, 4096, 32768, bn_bitlinear_i2_gemm_m512k256_t16x240x4__x86_avx2},
+    {"bn_bitlinear_i2_gemv_m256k256_t32x240x1__x86_avx2", 256, 256, 1, 0, 16384, bn_bitlinear_i2_gemv_m256k256_t32x240x1__x86_avx2},
+    {"bn_bitlinear_i2_gemm_m256k256_t16x240x4__x86_avx2", 256, 256, 256, 4096, 16384, bn_bitlinear_i2_gemm_m256k256_t16x240x4__x86_avx2},
+    {"bn_bitlinear_i2_rows_gemv_m512k256_t16x256x1__x86_avx2", 512, 256, 1, 2368, 32768, bn_bitlinear_i2_rows_gemv_m512k256_t16x256x1__x86_avx2},
+    {"bn_bitlinear_i2_rows_gemm_m512k256_t16x240x4__x86_avx2", 512, 256, 256, 4096, 32768, bn_bitlinear_i2_rows_gemm_m512k256_t16x240x4__x86_avx2},
+    {"bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2", 256, 512, 1, 3136, 32768, bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2},
+    {"bn_bitlinear_i2_columns_gemm_m256k512_t16x240x4__x86_avx2", 256, 512, 256, 8192, 32768, bn_bitlinear_i2_columns_gemm_m256k512_t16x240x4__x86_avx2},
 };
 
 // Tokens of a GEMM's trial: whole tiles, and what is left of one.
@@ -218,9 +247,9 @@ inline void mix(uint64_t &hash, int32_t value) {
 void self_test(const uint8_t *weights, uint8_t *workspace, uint64_t *checksums) {
   int8_t *q = reinterpret_cast<int8_t *>(workspace);
   float *y = reinterpret_cast<float *>(workspace + 6656);
-  float *ones = reinterpret_cast<float *>(workspace + 59904);
-  uint8_t *scratch = workspace + 60160;
-  for (int32_t g = 0; g < 64; ++g) ones[g] = 1.0f;
+  float *ones = reinterpret_cast<float *>(workspace + 33280);
+  uint8_t *scratch = workspace + 33408;
+  for (int32_t g = 0; g < 32; ++g) ones[g] = 1.0f;
   for (int32_t k = 0; k < 8; ++k) checksums[k] = 0xcbf29ce484222325u;
 
   for (int32_t layer = 0; layer < kLayers; ++layer) {

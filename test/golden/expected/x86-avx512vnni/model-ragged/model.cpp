@@ -36,6 +36,7 @@ void step(const bn_step_args *args, int32_t thread) {
   const int32_t threads = static_cast<int32_t>(args->team->threads);
   const bn_range mine = bn_share(count, 1, thread, threads); // tokens whose row-wise work this thread does
   const uint8_t *weights = args->weights;
+  if (args->counts != nullptr && count == 1 && thread == 0) ++args->counts->tokens;
 
   float *x = reinterpret_cast<float *>(args->workspace + count * kX);
   float *angles = reinterpret_cast<float *>(args->workspace + count * kAngles);
@@ -199,14 +200,14 @@ constexpr Use kUses[] = {
 };
 
 constexpr bn_kernel kKernels[] = {
-    {"bn_bitlinear_i2_gemv_m240k100_t64x112x1__x86_avx512vnni", 240, 100, 1, 0, 448, bn_bitlinear_i2_gemv_m240k100_t64x112x1__x86_avx512vnni},
-    {"bn_bitlinear_i2_gemm_m240k100_t32x112x12__x86_avx512vnni", 240, 100, 256, 3584, 448, bn_bitlinear_i2_gemm_m240k100_t32x112x12__x86_avx512vnni},
-    {"bn_bitlinear_i2_gemv_m112k72_t64x80x1__x86_avx512vnni", 112, 72, 1, 0, 320, bn_bitlinear_i2_gemv_m112k72_t64x80x1__x86_avx512vnni},
-    {"bn_bitlinear_i2_gemm_m112k72_t32x80x12__x86_avx512vnni", 112, 72, 256, 2560, 320, bn_bitlinear_i2_gemm_m112k72_t32x80x12__x86_avx512vnni},
-    {"bn_bitlinear_i2_gemv_m192k100_t64x112x1__x86_avx512vnni", 192, 100, 1, 0, 448, bn_bitlinear_i2_gemv_m192k100_t64x112x1__x86_avx512vnni},
-    {"bn_bitlinear_i2_gemm_m192k100_t32x112x12__x86_avx512vnni", 192, 100, 256, 3584, 448, bn_bitlinear_i2_gemm_m192k100_t32x112x12__x86_avx512vnni},
-    {"bn_bitlinear_i2_gemv_m112k90_t64x96x1__x86_avx512vnni", 112, 90, 1, 0, 384, bn_bitlinear_i2_gemv_m112k90_t64x96x1__x86_avx512vnni},
-    {"bn_bitlinear_i2_gemm_m112k90_t32x96x12__x86_avx512vnni", 112, 90, 256, 3072, 384, bn_bitlinear_i2_gemm_m112k90_t32x96x12__x86_avx512vnni},
+    {"bn_bitlinear_i2_gemv_m240k100_t64x112x1__x86_avx512vnni", 240, 100, 1, 0, 6720, bn_bitlinear_i2_gemv_m240k100_t64x112x1__x86_avx512vnni},
+    {"bn_bitlinear_i2_gemm_m240k100_t32x112x12__x86_avx512vnni", 240, 100, 256, 3584, 6720, bn_bitlinear_i2_gemm_m240k100_t32x112x12__x86_avx512vnni},
+    {"bn_bitlinear_i2_gemv_m112k72_t64x80x1__x86_avx512vnni", 112, 72, 1, 0, 2240, bn_bitlinear_i2_gemv_m112k72_t64x80x1__x86_avx512vnni},
+    {"bn_bitlinear_i2_gemm_m112k72_t32x80x12__x86_avx512vnni", 112, 72, 256, 2560, 2240, bn_bitlinear_i2_gemm_m112k72_t32x80x12__x86_avx512vnni},
+    {"bn_bitlinear_i2_gemv_m192k100_t64x112x1__x86_avx512vnni", 192, 100, 1, 0, 5376, bn_bitlinear_i2_gemv_m192k100_t64x112x1__x86_avx512vnni},
+    {"bn_bitlinear_i2_gemm_m192k100_t32x112x12__x86_avx512vnni", 192, 100, 256, 3584, 5376, bn_bitlinear_i2_gemm_m192k100_t32x112x12__x86_avx512vnni},
+    {"bn_bitlinear_i2_gemv_m112k90_t64x96x1__x86_avx512vnni", 112, 90, 1, 0, 2688, bn_bitlinear_i2_gemv_m112k90_t64x96x1__x86_avx512vnni},
+    {"bn_bitlinear_i2_gemm_m112k90_t32x96x12__x86_avx512vnni", 112, 90, 256, 3072, 2688, bn_bitlinear_i2_gemm_m112k90_t32x96x12__x86_avx512vnni},
 };
 
 // Tokens of a GEMM's trial: whole tiles, and what is left of one.

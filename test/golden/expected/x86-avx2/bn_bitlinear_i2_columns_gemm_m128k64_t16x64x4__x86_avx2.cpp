@@ -1,34 +1,35 @@
-// bn_bitlinear_i2_gemm_m256k512_t16x240x4__x86_avx2
+// bn_bitlinear_i2_columns_gemm_m128k64_t16x64x4__x86_avx2
 // y[t][m] = (sum over k of (code[m][k] - 1) * q[t][k]) * group_scale[m / 16] * inverse_scale[t], for many tokens.
 //
-// Weights, as row groups of 16 rows, each a run of 64-byte blocks of 16 columns:
+// Weights, column after column, each a run of 64-byte blocks of 256 rows, 16 row groups of 16:
 //
-//   byte 4r + j of a block    bits 7..6       5..4       3..2       1..0
-//   row r, column             12 + j          8 + j      4 + j      j          code = weight + 1
+//   byte 16L + 4h + d         bits 7..6       5..4       3..2       1..0
+//   row 4L + d of row group   4h + 3          4h + 2     4h + 1     4h         code = weight + 1
 //
 // The groups of a tile are unpacked to a panel of bytes, [column / 4][group][row][column % 4], code = weight + 1, which the
-// caches hold while all tokens pass over it. For no more tokens than a tile has, a block is unpacked as it is multiplied.
+// caches hold while all tokens pass over it.
 //
-// Tile: 16 rows x 4 tokens, running sums widened every 240 columns. Bounds: 512 * 240 / 4 <= 32767 (int16).
-// Written from templates/cpp/bitlinear_i2_gemm.cpp.hbs for target x86-avx2.
+// Tile: 16 rows x 4 tokens. Bounds: 512 * 64 / 4 <= 32767 (int16).
+// Written from templates/cpp/bitlinear_i2_columns_gemm.cpp.hbs for target x86-avx2.
 #include "kernels.h"
 #include "rows.h"
+#include "skip.h"
 
 namespace {
 
-constexpr int32_t kBlocks = 32; // of 16 columns: K = 512
+constexpr int32_t kBlocks = 4; // of 16 columns: K = 64
 constexpr int32_t kBlockSteps = 1; // of 16 columns
-constexpr int32_t kSteps = 32; // those that there are activations for
-constexpr int32_t kChunk = 15; // steps that a running sum may take before it is widened
+constexpr int32_t kSteps = 4; // those that there are activations for
 constexpr int32_t kTokens = 4; // tokens in registers
-constexpr int64_t kGroupBytes = int64_t{kBlocks} * 64;
 
-// Unpacks one block of each row group, as [column / 4][group][row][column % 4].
+constexpr int32_t kQuads = 16; // of columns
+constexpr int64_t kColumnBytes = 64; // 128 codes, padded
+
+// Unpacks the row groups' codes of sixteen columns, as [column / 4][group][row][column % 4].
 template <int Groups>
-inline void unpack(uint8_t *panel, const uint8_t *weights, int32_t block) {
-  BN_UNROLL for (int g = 0; g < Groups; ++g) {
-    bn_i2_unpack(panel + g * 64, Groups * 64, weights + g * kGroupBytes + int64_t{block} * 64);
-  }
+inline void unpack(uint8_t *panel, const uint8_t *weights, int32_t group, int32_t block) {
+  const int32_t quads = kQuads - 4 * block < 4 ? kQuads - 4 * block : 4;
+  bn_i2_columns_unpack<Groups>(panel, weights + block * 16 * kColumnBytes, kColumnBytes, quads, group);
 }
 
 // Whether the codes come from the panel of all columns. If not, each block is unpacked where it is multiplied: a compiler
@@ -37,35 +38,20 @@ enum class Codes { in_panel, in_place };
 
 template <int Groups, int Tokens, Codes codes>
 inline void tile(const bn_bitlinear_args *args, int32_t group, int32_t token) {
-  const uint8_t *weights = args->weights + group * kGroupBytes;
   const int8_t *q = args->q + int64_t{token} * kSteps * 16;
   [[maybe_unused]] alignas(64) uint8_t block[codes == Codes::in_place ? 4 * Groups * 64 : 1];
-  // What the next rows' panel is unpacked from: each tile of tokens fetches a part of it.
-  [[maybe_unused]] const uint8_t *ahead = weights + (Groups + token / kTokens % Groups) * kGroupBytes;
-  bn_i32x16 total[Groups][Tokens];
-  for (int g = 0; g < Groups; ++g) {
-    for (int t = 0; t < Tokens; ++t) total[g][t] = bn_i32x16_zero();
-  }
-  for (int32_t first = 0; first < kSteps; first += kChunk) {
-    const int32_t last = first + kChunk < kSteps ? first + kChunk : kSteps;
     bn_dot_sum sum[Groups][Tokens];
     BN_UNROLL for (int g = 0; g < Groups; ++g) {
       BN_UNROLL for (int t = 0; t < Tokens; ++t) sum[g][t] = bn_dot_zero();
     }
-    for (int32_t step = first; step < last; ++step) {
+    for (int32_t step = 0; step < kSteps; ++step) {
       const uint8_t *panel;
       if constexpr (codes == Codes::in_panel) {
         panel = args->scratch + int64_t{step} * 4 * Groups * 64;
-        bn_prefetch(ahead + int64_t{step} * 64);
       } else {
         if (step % kBlockSteps == 0) {
           const int32_t at = step / kBlockSteps;
-          BN_UNROLL for (int g = 0; g < Groups; ++g) {
-            BN_UNROLL for (int line = 0; line < 64; line += 64) {
-              bn_prefetch_rows<Groups>(weights + g * kGroupBytes, int64_t{at} * 64 + line, kGroupBytes);
-            }
-          }
-          unpack<Groups>(block, weights, at);
+          unpack<Groups>(block, args->weights, group, at);
         }
         panel = block + step % kBlockSteps * 4 * Groups * 64;
       }
@@ -78,16 +64,12 @@ inline void tile(const bn_bitlinear_args *args, int32_t group, int32_t token) {
         }
       }
     }
-    for (int g = 0; g < Groups; ++g) {
-      for (int t = 0; t < Tokens; ++t) total[g][t] = bn_i32x16_add(total[g][t], bn_dot_total(sum[g][t]));
-    }
-  }
   BN_UNROLL for (int t = 0; t < Tokens; ++t) {
     const bn_quant quant = args->quant[token + t];
     float *y = args->y + (token + t) * args->y_stride + int64_t{group} * 16;
     BN_UNROLL for (int g = 0; g < Groups; ++g) {
       const float scale = args->group_scales[group + g] * quant.inverse_scale;
-      const bn_i32x16 sums = total[g][t];
+      const bn_i32x16 sums = bn_dot_total(sum[g][t]);
       if (args->accumulate) {
         bn_add_rows(y + g * 16, sums, quant.sum, scale);
       } else {
@@ -112,16 +94,15 @@ void rows(const bn_bitlinear_args *args, int32_t group) {
     tiles<Groups, Codes::in_place>(args, group);
     return;
   }
-  const uint8_t *weights = args->weights + group * kGroupBytes;
   for (int32_t block = 0; block < kBlocks; ++block) {
-    unpack<Groups>(args->scratch + int64_t{block} * 4 * Groups * 64, weights, block);
+    unpack<Groups>(args->scratch + int64_t{block} * 4 * Groups * 64, args->weights, group, block);
   }
   tiles<Groups, Codes::in_panel>(args, group);
 }
 
 } // namespace
 
-void bn_bitlinear_i2_gemm_m256k512_t16x240x4__x86_avx2(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end) {
+void bn_bitlinear_i2_columns_gemm_m128k64_t16x64x4__x86_avx2(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end) {
   int32_t group = group_begin;
   for (; group < group_end; ++group) rows<1>(args, group);
 }

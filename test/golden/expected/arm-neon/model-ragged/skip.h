@@ -1,0 +1,109 @@
+// Primitives for matrices that are read in part, on target `arm-neon`.
+// What each must do is written in the header of target `ref`.
+#pragma once
+
+#include "primitives.h"
+
+// Codes at bits 2j.
+static inline int8x16_t bn_codes_at(uint8x16_t packed, int j) {
+  const uint8x16_t down = vshlq_u8(packed, vdupq_n_s8(static_cast<int8_t>(-2 * j)));
+  return vreinterpretq_s8_u8(vandq_u8(down, vdupq_n_u8(3)));
+}
+
+static inline int32_t bn_row_dot(const uint8_t *row, const int8_t *q, int32_t blocks) {
+  bn_i32x16 sum = bn_i32x16_zero();
+  for (int32_t block = 0; block < blocks; ++block, row += 64, q += 256) {
+    for (int i = 0; i < 64; i += 16) {
+      const uint8x16_t packed = vld1q_u8(row + i);
+      sum.rows0 = vdotq_s32(sum.rows0, bn_codes_at(packed, 0), vld1q_s8(q + i));
+      sum.rows4 = vdotq_s32(sum.rows4, bn_codes_at(packed, 1), vld1q_s8(q + 64 + i));
+      sum.rows8 = vdotq_s32(sum.rows8, bn_codes_at(packed, 2), vld1q_s8(q + 128 + i));
+      sum.rows12 = vdotq_s32(sum.rows12, bn_codes_at(packed, 3), vld1q_s8(q + 192 + i));
+    }
+  }
+  return vaddvq_s32(vaddq_s32(vaddq_s32(sum.rows0, sum.rows4), vaddq_s32(sum.rows8, sum.rows12)));
+}
+
+static inline void bn_i2_rows_unpack(uint8_t *panel, int64_t stride, const uint8_t *block, int64_t row_bytes) {
+  for (int dword = 0; dword < 16; ++dword) {
+    for (int first = 0; first < 16; first += 4) {
+      uint8_t four[16];
+      for (int r = 0; r < 4; ++r) std::memcpy(four + 4 * r, block + (first + r) * row_bytes + 4 * dword, 4);
+      const uint8x16_t packed = vld1q_u8(four);
+      for (int j = 0; j < 4; ++j) {
+        vst1q_u8(panel + (16 * j + dword) * stride + 4 * first, vreinterpretq_u8_s8(bn_codes_at(packed, j)));
+      }
+    }
+  }
+}
+
+// Four columns interleaved byte by byte: dword d of rows[h] is byte 4h + d of each.
+struct bn_interleaved {
+  uint8x16_t rows[4];
+};
+
+static inline bn_interleaved bn_interleave(uint8x16_t a, uint8x16_t b, uint8x16_t c, uint8x16_t d) {
+  const uint16x8_t low01 = vreinterpretq_u16_u8(vzip1q_u8(a, b)), high01 = vreinterpretq_u16_u8(vzip2q_u8(a, b));
+  const uint16x8_t low23 = vreinterpretq_u16_u8(vzip1q_u8(c, d)), high23 = vreinterpretq_u16_u8(vzip2q_u8(c, d));
+  return {{vreinterpretq_u8_u16(vzip1q_u16(low01, low23)), vreinterpretq_u8_u16(vzip2q_u16(low01, low23)),
+           vreinterpretq_u8_u16(vzip1q_u16(high01, high23)), vreinterpretq_u8_u16(vzip2q_u16(high01, high23))}};
+}
+
+static inline void bn_columns_add(int32_t *sums, const uint8_t *const *columns, const int8_t *values) {
+  const int8x16_t x = bn_load_quad(values);
+  for (int lane = 0; lane < 4; ++lane) {
+    const auto codes = [=](int c) { return vld1q_u8(columns[c] + 16 * lane); };
+    const bn_interleaved four = bn_interleave(codes(0), codes(1), codes(2), codes(3));
+    for (int h = 0; h < 4; ++h) {
+      for (int j = 0; j < 4; ++j) {
+        int32_t *sum = sums + 16 * (4 * h + j) + 4 * lane;
+        vst1q_s32(sum, vdotq_s32(vld1q_s32(sum), bn_codes_at(four.rows[h], j), x));
+      }
+    }
+  }
+}
+
+template <int Groups>
+static inline void bn_i2_columns_unpack(uint8_t *panel, const uint8_t *weights, int64_t column_bytes, int32_t quads,
+                                        int32_t group) {
+  for (int32_t quad = 0; quad < quads; ++quad, weights += 4 * column_bytes) {
+    for (int g = 0; g < Groups; ++g) {
+      const int32_t at = group + g;
+      uint8_t *out = panel + (int64_t{quad} * Groups + g) * 64;
+      for (int lane = 0; lane < 4; ++lane) {
+        const auto codes = [=](int c) { return vld1q_u8(weights + c * column_bytes + at / 16 * 64 + 16 * lane); };
+        const bn_interleaved four = bn_interleave(codes(0), codes(1), codes(2), codes(3));
+        vst1q_u8(out + 16 * lane, vreinterpretq_u8_s8(bn_codes_at(four.rows[at / 4 % 4], at % 4)));
+      }
+    }
+  }
+}
+
+static inline bn_i32x16 bn_load_sums(const int32_t *sums) {
+  return {vld1q_s32(sums), vld1q_s32(sums + 4), vld1q_s32(sums + 8), vld1q_s32(sums + 12)};
+}
+
+static inline uint32_t bn_positive16(const float *values) {
+  const uint32x4_t place = {1, 2, 4, 8};
+  uint32_t bits = 0;
+  for (int i = 0; i < 16; i += 4) {
+    bits |= vaddvq_u32(vandq_u32(vcgtzq_f32(vld1q_f32(values + i)), place)) << i;
+  }
+  return bits;
+}
+
+static inline uint32_t bn_nonzero16(const int8_t *values) {
+  const uint8x8_t place = {1, 2, 4, 8, 16, 32, 64, 128};
+  const int8x16_t v = vld1q_s8(values);
+  const uint8x16_t set = vtstq_s8(v, v);
+  const uint32_t high = vaddv_u8(vand_u8(vget_high_u8(set), place));
+  return vaddv_u8(vand_u8(vget_low_u8(set), place)) | high << 8;
+}
+
+static inline int32_t bn_append16(int32_t *list, int32_t count, uint32_t bits, int32_t first) {
+  for (int i = 0; i < 16; ++i) {
+    list[count] = first + i;
+    count += bits >> i & 1;
+  }
+  return count;
+}

@@ -1,0 +1,80 @@
+// Primitives for matrices that are read in part, portable, and the definition of what every other target's must do.
+//
+// Rows: byte i of 64 has columns 64j + i of one row at bits 2j; a row's blocks of 256 columns follow each other.
+// Columns: of 256 rows in 64 bytes, byte 16 (r / 4) + 4h + r % 4 has row r of the row groups 4h + j at bits 2j.
+#pragma once
+
+#include "primitives.h"
+
+// The sum of code * q over `blocks` blocks of one row.
+static inline int32_t bn_row_dot(const uint8_t *row, const int8_t *q, int32_t blocks) {
+  int32_t sum = 0;
+  for (int32_t block = 0; block < blocks; ++block) {
+    for (int i = 0; i < 256; ++i) sum += (row[block * 64 + i % 64] >> (i / 64 * 2) & 3) * q[block * 256 + i];
+  }
+  return sum;
+}
+
+// Unpacks one block of 16 rows, `row_bytes` apart: panel[quad * stride + 4r + j] for column 4 quad + j of row r.
+static inline void bn_i2_rows_unpack(uint8_t *panel, int64_t stride, const uint8_t *block, int64_t row_bytes) {
+  for (int r = 0; r < 16; ++r) {
+    for (int c = 0; c < 256; ++c) {
+      panel[c / 4 * stride + 4 * r + c % 4] = block[r * row_bytes + c % 64] >> (c / 64 * 2) & 3;
+    }
+  }
+}
+
+// Where row r of a row group has its code in 64 bytes of a column.
+static inline int bn_column_byte(int32_t group, int r) { return 16 * (r / 4) + 4 * (group % 16 / 4) + r % 4; }
+
+// sums[r] += code * value over four columns, for the 256 rows of 64 bytes of each.
+static inline void bn_columns_add(int32_t *sums, const uint8_t *const *columns, const int8_t *values) {
+  for (int group = 0; group < 16; ++group) {
+    for (int r = 0; r < 16; ++r) {
+      for (int c = 0; c < 4; ++c) {
+        sums[16 * group + r] += (columns[c][bn_column_byte(group, r)] >> (group % 4 * 2) & 3) * values[c];
+      }
+    }
+  }
+}
+
+// Unpacks `Groups` row groups of a matrix by columns: panel[(quad * Groups + g) * 64 + 4r + j].
+template <int Groups>
+static inline void bn_i2_columns_unpack(uint8_t *panel, const uint8_t *weights, int64_t column_bytes, int32_t quads,
+                                        int32_t group) {
+  for (int64_t column = 0; column < quads * 4; ++column) {
+    for (int g = 0; g < Groups; ++g) {
+      const uint8_t *codes = weights + column * column_bytes + (group + g) / 16 * 64;
+      uint8_t *rows = panel + (column / 4 * Groups + g) * 64 + column % 4;
+      for (int r = 0; r < 16; ++r) rows[4 * r] = codes[bn_column_byte(group + g, r)] >> ((group + g) % 4 * 2) & 3;
+    }
+  }
+}
+
+static inline bn_i32x16 bn_load_sums(const int32_t *sums) {
+  bn_i32x16 loaded;
+  std::memcpy(loaded.row, sums, sizeof loaded.row);
+  return loaded;
+}
+
+// Bit i: whether value i is greater than zero; whether it is other than zero.
+static inline uint32_t bn_positive16(const float *values) {
+  uint32_t bits = 0;
+  for (int i = 0; i < 16; ++i) bits |= static_cast<uint32_t>(values[i] > 0.0f) << i;
+  return bits;
+}
+
+static inline uint32_t bn_nonzero16(const int8_t *values) {
+  uint32_t bits = 0;
+  for (int i = 0; i < 16; ++i) bits |= static_cast<uint32_t>(values[i] != 0) << i;
+  return bits;
+}
+
+// Appends first + i for each bit i to a list of `count`, which has room for 16 more; returns how many it is then.
+static inline int32_t bn_append16(int32_t *list, int32_t count, uint32_t bits, int32_t first) {
+  for (int i = 0; i < 16; ++i) {
+    list[count] = first + i;
+    count += bits >> i & 1;
+  }
+  return count;
+}

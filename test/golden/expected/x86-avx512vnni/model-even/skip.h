@@ -1,0 +1,134 @@
+// Primitives for matrices that are read in part, on target `x86-avx512vnni`.
+// What each must do is written in the header of target `ref`.
+#pragma once
+
+#include "primitives.h"
+
+static inline int32_t bn_row_dot(const uint8_t *row, const int8_t *q, int32_t blocks) {
+  const __m512i mask = _mm512_set1_epi8(0x03);
+  bn_gemv_sum sum = bn_gemv_zero();
+  for (int32_t block = 0; block < blocks; ++block, row += 64, q += 256) {
+    const __m512i codes = _mm512_loadu_si512(row);
+    const auto part = [codes, mask](int j) { return _mm512_and_si512(codes, _mm512_slli_epi32(mask, 2 * j)); };
+    sum.quad0 = _mm512_dpbusd_epi32(sum.quad0, part(0), _mm512_loadu_si512(q));
+    sum.quad1 = _mm512_dpbusd_epi32(sum.quad1, part(1), _mm512_loadu_si512(q + 64));
+    sum.quad2 = _mm512_dpbusd_epi32(sum.quad2, part(2), _mm512_loadu_si512(q + 128));
+    sum.quad3 = _mm512_dpbusd_epi32(sum.quad3, part(3), _mm512_loadu_si512(q + 192));
+  }
+  return _mm512_reduce_add_epi32(bn_gemv_total(sum).rows);
+}
+
+static inline void bn_i2_rows_unpack(uint8_t *panel, int64_t stride, const uint8_t *block, int64_t row_bytes) {
+  // four[a][e]: lane L has the dwords 4L + e of rows 4a to 4a + 3
+  __m512i four[4][4];
+  for (int a = 0; a < 4; ++a) {
+    const uint8_t *rows = block + 4 * a * row_bytes;
+    const __m512i row0 = _mm512_loadu_si512(rows), row1 = _mm512_loadu_si512(rows + row_bytes);
+    const __m512i row2 = _mm512_loadu_si512(rows + 2 * row_bytes), row3 = _mm512_loadu_si512(rows + 3 * row_bytes);
+    const __m512i low01 = _mm512_unpacklo_epi32(row0, row1), high01 = _mm512_unpackhi_epi32(row0, row1);
+    const __m512i low23 = _mm512_unpacklo_epi32(row2, row3), high23 = _mm512_unpackhi_epi32(row2, row3);
+    four[a][0] = _mm512_unpacklo_epi64(low01, low23);
+    four[a][1] = _mm512_unpackhi_epi64(low01, low23);
+    four[a][2] = _mm512_unpacklo_epi64(high01, high23);
+    four[a][3] = _mm512_unpackhi_epi64(high01, high23);
+  }
+  const __m512i mask = _mm512_set1_epi8(0x03);
+  const auto store = [=](int dword, __m512i codes) {
+    uint8_t *quad = panel + dword * stride;
+    _mm512_storeu_si512(quad, _mm512_and_si512(codes, mask));
+    _mm512_storeu_si512(quad + 16 * stride, _mm512_and_si512(_mm512_srli_epi32(codes, 2), mask));
+    _mm512_storeu_si512(quad + 32 * stride, _mm512_and_si512(_mm512_srli_epi32(codes, 4), mask));
+    _mm512_storeu_si512(quad + 48 * stride, _mm512_and_si512(_mm512_srli_epi32(codes, 6), mask));
+  };
+  for (int e = 0; e < 4; ++e) {
+    const __m512i low01 = _mm512_shuffle_i32x4(four[0][e], four[1][e], 0x44);
+    const __m512i high01 = _mm512_shuffle_i32x4(four[0][e], four[1][e], 0xee);
+    const __m512i low23 = _mm512_shuffle_i32x4(four[2][e], four[3][e], 0x44);
+    const __m512i high23 = _mm512_shuffle_i32x4(four[2][e], four[3][e], 0xee);
+    store(e, _mm512_shuffle_i32x4(low01, low23, 0x88));
+    store(4 + e, _mm512_shuffle_i32x4(low01, low23, 0xdd));
+    store(8 + e, _mm512_shuffle_i32x4(high01, high23, 0x88));
+    store(12 + e, _mm512_shuffle_i32x4(high01, high23, 0xdd));
+  }
+}
+
+// Dword 4L + d is byte 16L + 4h + d of four columns: row 4L + d of the row groups 4h + j, for all j.
+static inline __m512i bn_column_rows(const __m512i *columns, int h) {
+  const auto bytes = [h](__m512i a, __m512i b) {
+    return h & 2 ? _mm512_unpackhi_epi8(a, b) : _mm512_unpacklo_epi8(a, b);
+  };
+  const __m512i left = bytes(columns[0], columns[1]), right = bytes(columns[2], columns[3]);
+  return h & 1 ? _mm512_unpackhi_epi16(left, right) : _mm512_unpacklo_epi16(left, right);
+}
+
+static inline void bn_columns_add(int32_t *sums, const uint8_t *const *columns, const int8_t *values) {
+  const __m512i mask = _mm512_set1_epi8(0x03), x = bn_broadcast_quad(values);
+  const __m512i codes[4] = {_mm512_loadu_si512(columns[0]), _mm512_loadu_si512(columns[1]),
+                            _mm512_loadu_si512(columns[2]), _mm512_loadu_si512(columns[3])};
+  const auto add = [&](int group, __m512i rows) {
+    int32_t *sum = sums + 16 * group;
+    _mm512_storeu_si512(sum, _mm512_dpbusd_epi32(_mm512_loadu_si512(sum), _mm512_and_si512(rows, mask), x));
+  };
+  for (int h = 0; h < 4; ++h) {
+    const __m512i rows = bn_column_rows(codes, h);
+    add(4 * h, rows);
+    add(4 * h + 1, _mm512_srli_epi32(rows, 2));
+    add(4 * h + 2, _mm512_srli_epi32(rows, 4));
+    add(4 * h + 3, _mm512_srli_epi32(rows, 6));
+  }
+}
+
+// The row groups that one h has among `count` from `group` on.
+template <int H>
+static inline void bn_unpack_rows(uint8_t *panel, int64_t stride, const uint8_t *weights, int64_t column_bytes,
+                                  int32_t quads, int32_t group, int32_t count) {
+  constexpr int kAhead = 8; // quads
+  const __m512i mask = _mm512_set1_epi8(0x03);
+  const __m128i first = _mm_cvtsi32_si128(group % 4 * 2), two = _mm_cvtsi32_si128(2);
+  for (int32_t quad = 0; quad < quads; ++quad, panel += stride, weights += 4 * column_bytes) {
+    __m512i columns[4];
+    for (int c = 0; c < 4; ++c) {
+      columns[c] = _mm512_loadu_si512(weights + c * column_bytes);
+      bn_prefetch(weights + (4 * kAhead + c) * column_bytes);
+    }
+    __m512i rows = _mm512_srl_epi32(bn_column_rows(columns, H), first);
+    for (int32_t g = 0; g < count; ++g, rows = _mm512_srl_epi32(rows, two)) {
+      _mm512_storeu_si512(panel + g * 64, _mm512_and_si512(rows, mask));
+    }
+  }
+}
+
+template <int Groups>
+static inline void bn_i2_columns_unpack(uint8_t *panel, const uint8_t *weights, int64_t column_bytes, int32_t quads,
+                                        int32_t group) {
+  for (int32_t g = 0; g < Groups;) {
+    const int32_t at = group + g, left = Groups - g, shared = 4 - at % 4, count = left < shared ? left : shared;
+    const uint8_t *codes = weights + at / 16 * 64;
+    uint8_t *out = panel + g * 64;
+    switch (at / 4 % 4) {
+    case 0: bn_unpack_rows<0>(out, Groups * 64, codes, column_bytes, quads, at, count); break;
+    case 1: bn_unpack_rows<1>(out, Groups * 64, codes, column_bytes, quads, at, count); break;
+    case 2: bn_unpack_rows<2>(out, Groups * 64, codes, column_bytes, quads, at, count); break;
+    default: bn_unpack_rows<3>(out, Groups * 64, codes, column_bytes, quads, at, count);
+    }
+    g += count;
+  }
+}
+
+static inline bn_i32x16 bn_load_sums(const int32_t *sums) { return {_mm512_loadu_si512(sums)}; }
+
+static inline uint32_t bn_positive16(const float *values) {
+  return _mm512_cmp_ps_mask(_mm512_loadu_ps(values), _mm512_setzero_ps(), _CMP_GT_OQ);
+}
+
+static inline uint32_t bn_nonzero16(const int8_t *values) {
+  const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i *>(values));
+  return _mm_test_epi8_mask(v, v);
+}
+
+static inline int32_t bn_append16(int32_t *list, int32_t count, uint32_t bits, int32_t first) {
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i all = _mm512_add_epi32(lanes, _mm512_set1_epi32(first));
+  _mm512_storeu_si512(list + count, _mm512_maskz_compress_epi32(static_cast<__mmask16>(bits), all));
+  return count + __builtin_popcount(bits);
+}
