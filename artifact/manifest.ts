@@ -83,8 +83,10 @@ export const manifestSchema = z.strictObject({
     pooling: z.enum(['mean', 'cls', 'last']).optional(),
   }),
   tokenizer: z.string(),
-  /** Bytes of weights that a decode step reads: all but the embedding table's other rows. */
+  /** Bytes of weights that a decode step reads if it skips nothing: all but the embedding table's other rows. */
   bytesPerToken: count,
+  /** Where a step of one token skips what meets a zero: bytes of one row of `up`, and of one column of `down`. */
+  skips: z.strictObject({ rowBytes: count, columnBytes: count }).optional(),
   weights: z.record(z.string(), weights),
   targets: z.record(z.string(), target),
 });

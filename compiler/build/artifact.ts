@@ -14,6 +14,8 @@ import type { Target } from '../../targets/target.ts';
 import { renderBinding } from '../bindings/binding.ts';
 import type { ModelIR } from '../ir/model.ts';
 import type { PackedTensor, Plan } from '../ir/plan.ts';
+import { SKIPPING } from '../kernels/index.ts';
+import { blocksOf, packedBytes } from '../kernels/layout.ts';
 import { type Choice, distinctKernels } from '../passes/select-kernels.ts';
 import type { Source } from '../render/index.ts';
 import { COMPILER_VERSION } from '../version.ts';
@@ -144,6 +146,17 @@ function bytesPerToken(plan: Plan): number {
   return bytes - unread.reduce((sum, tensor) => sum + tensor.bytes, 0);
 }
 
+/** Bytes that a zero spares: of a row of `up`, of a column of `down`. */
+function skipsOf({ layer, hyper }: Plan): Manifest['skips'] {
+  if (!layer.some((step) => step.op === 'bitlinear' && step.skips !== undefined)) return undefined;
+  const { rows, columns } = SKIPPING;
+  const { embedding } = hyper;
+  return {
+    rowBytes: blocksOf(rows, embedding) * (rows.blockBytes / 16),
+    columnBytes: packedBytes(columns, embedding, columns.columns) / columns.columns,
+  };
+}
+
 async function targetEntry(
   plan: Plan,
   { target, choices, compiler }: Program,
@@ -245,6 +258,7 @@ export async function buildArtifact(
           model: modelEntry(ir, plan, modelHash),
           tokenizer: TOKENIZER_FILE,
           bytesPerToken: bytesPerToken(plan),
+          skips: skipsOf(plan),
           weights,
           targets: Object.fromEntries(Object.entries(targets).sort(([a], [b]) => a.localeCompare(b))),
         } satisfies Manifest);

@@ -103,8 +103,16 @@ export interface NativeStats {
   readonly firstTokenNs: number;
   readonly decodeTokens: number;
   readonly decodeNs: number;
-  readonly screenedTokens: number;
-  readonly screenedRows: number;
+  readonly counts: NativeCounts;
+}
+
+/** What steps of one token left unread: `bn_counts` of artifact/abi.h. */
+export interface NativeCounts {
+  readonly tokens: number;
+  readonly zeros: number;
+  readonly zeroColumns: number;
+  readonly screened: number;
+  readonly rows: number;
   readonly screenBytes: number;
   readonly headBytes: number;
 }

@@ -1,6 +1,8 @@
+import type { Manifest } from '../../artifact/manifest.ts';
 import { BitnetError } from '../../errors.ts';
 import { type Estimate, estimate } from '../../statistics.ts';
-import type { GenerationOutput, MeasurementOutput, NativeGenerateOptions, NativeStats } from './addon.ts';
+import type { GenerationOutput, MeasurementOutput, NativeCounts, NativeGenerateOptions, NativeStats } from './addon.ts';
+import { readingOf } from './bytes-read.ts';
 import type { Engine } from './engine.ts';
 import type { CheckedBenchmarkOptions } from './options.ts';
 
@@ -52,8 +54,8 @@ export interface MachineLimits {
 /** What a benchmark needs to know of the model. */
 export interface BenchmarkSubject {
   readonly target: string;
-  /** Weights that a step reads. */
-  readonly weightBytes: number;
+  /** It says which weights a step reads. */
+  readonly manifest: Manifest;
   /** Of the KV cache: keys and values of one position. */
   readonly positionBytes: number;
   /** Multiply-accumulates of the ternary matrices for one token. */
@@ -72,9 +74,8 @@ interface Run {
   readonly seconds: number;
   /** Of prefill: to the first token of a new prompt, and of one asked before. */
   readonly firstTokenMs?: readonly [fresh: number, cached: number];
-  /** Bytes that it read. */
-  readonly bytes: number;
-  readonly headRows?: number;
+  /** Of decoding. */
+  readonly counts?: NativeCounts;
 }
 
 type RunOptions = Pick<CheckedBenchmarkOptions, 'screen' | 'signal'>;
@@ -122,7 +123,7 @@ export async function runBenchmark(
   return {
     target: subject.target,
     threads: engine.facts.threads,
-    rows: tests.flat().map(rowOf),
+    rows: tests.flat().map((test) => rowOf(test, subject.manifest)),
     machine: {
       readGBps: estimate(machine.map(({ read }) => read / 1e9)),
       int8GMACps: estimate(machine.map(({ macs }) => macs / 1e9)),
@@ -133,9 +134,10 @@ export async function runBenchmark(
 function testsOf(
   context: number,
   { facts }: Engine,
-  { weightBytes, positionBytes, macsPerToken, sequences: room }: BenchmarkSubject,
+  { manifest, positionBytes, macsPerToken, sequences: room }: BenchmarkSubject,
   { promptTokens, newTokens, sequences }: CheckedBenchmarkOptions,
 ): Test[] {
+  const { bytesPerToken: weightBytes } = manifest;
   const needed = context + Math.max(...promptTokens, newTokens + 1);
   if (needed > facts.context) {
     throw new BitnetError(`${needed} tokens do not fit the context, which has room for ${facts.context}`);
@@ -156,15 +158,19 @@ function testsOf(
 
 const meanOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-function rowOf({ runs, ...test }: Test): BenchmarkRow {
+function rowOf({ runs, ...test }: Test, manifest: Manifest): BenchmarkRow {
   const { macs } = test;
-  const reading = estimate(runs.map(({ bytes, limits }) => bytes / limits.read));
-  const headRows = runs.flatMap((run) => run.headRows ?? []);
+  const bytesOf = ({ counts }: Run) => {
+    if (counts === undefined) return test.bytes;
+    return test.bytes - counts.tokens * (manifest.bytesPerToken - readingOf(manifest, counts).bytesPerToken);
+  };
+  const screened = runs.flatMap(({ counts }) => (counts && counts.screened > 0 ? [counts.rows / counts.screened] : []));
+  const reading = estimate(runs.map((run) => bytesOf(run) / run.limits.read));
   const computing = estimate(runs.map(({ limits }) => macs / limits.macs));
   return {
     ...test,
-    bytes: meanOf(runs.map(({ bytes }) => bytes)),
-    ...(headRows.length > 0 ? { headRows: meanOf(headRows) } : {}),
+    bytes: meanOf(runs.map(bytesOf)),
+    ...(screened.length > 0 ? { headRows: meanOf(screened) } : {}),
     seconds: runs.map(({ seconds }) => seconds),
     tokensPerSecond: estimate(runs.map(({ seconds }) => (test.tokens * test.sequences) / seconds)),
     ...(test.kind === 'prefill' && {
@@ -172,9 +178,7 @@ function rowOf({ runs, ...test }: Test): BenchmarkRow {
       cachedFirstTokenMs: estimate(runs.map(({ firstTokenMs }) => firstTokenMs![1])),
     }),
     bound: reading.median > computing.median ? 'bandwidth' : 'int8',
-    share: estimate(
-      runs.map(({ seconds, bytes, limits }) => Math.max(bytes / limits.read, macs / limits.macs) / seconds),
-    ),
+    share: estimate(runs.map((run) => Math.max(bytesOf(run) / run.limits.read, macs / run.limits.macs) / run.seconds)),
   };
 }
 
@@ -209,14 +213,14 @@ async function runOnce(engine: Engine, prompts: Prompts, test: Test, options: Ru
   const prompt = [...prompts.of(0, test.context), ...prompts.fresh(test.tokens)];
   const { prefillNs, firstTokenNs } = await generate(engine, prompt, 1, options);
   const again = await generate(engine, prompt, 1, options);
-  return { seconds: prefillNs / 1e9, firstTokenMs: [firstTokenNs / 1e6, again.firstTokenNs / 1e6], bytes: test.bytes };
+  return { seconds: prefillNs / 1e9, firstTokenMs: [firstTokenNs / 1e6, again.firstTokenNs / 1e6] };
 }
 
 /** Decodes with all sequences of a test at once, from a context that is filled, where it is not, before time counts. */
 async function runTogether(
   engine: Engine,
   prompts: Prompts,
-  { context, sequences, bytes }: Test,
+  { context, sequences }: Test,
   tokens: number,
   options: RunOptions,
 ): Promise<Run> {
@@ -226,13 +230,8 @@ async function runTogether(
     ),
   );
   const meanNs = all.reduce((sum, { decodeNs }) => sum + decodeNs, 0) / sequences;
-  const sum = (key: keyof NativeStats) => all.reduce((total, stats) => total + stats[key], 0);
-  const screened = sum('screenedTokens');
-  return {
-    seconds: meanNs / 1e9,
-    bytes: bytes - sum('headBytes') + sum('screenBytes'),
-    ...(screened > 0 ? { headRows: sum('screenedRows') / screened } : {}),
-  };
+  // Steps of several sequences skip nothing, and count nothing.
+  return { seconds: meanNs / 1e9, counts: all[0]!.counts };
 }
 
 /** The most probable token every time, whatever it is; nobody waits for who reads them. */

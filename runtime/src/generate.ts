@@ -1,3 +1,4 @@
+import type { Manifest } from '../../artifact/manifest.ts';
 import type { GenerationOutput, NativeGenerateOptions } from './addon.ts';
 import type { Engine } from './engine.ts';
 import type { CheckedGenerateOptions } from './options.ts';
@@ -27,6 +28,7 @@ export interface GenerationResult {
 /** What a generation needs of the model that makes it. */
 export interface GenerationSource {
   readonly engine: Engine;
+  readonly manifest: Manifest;
   readonly tokenizer: Tokenizer;
   /** Ids of the prompt. */
   readonly prompt: () => Promise<Int32Array>;
@@ -77,7 +79,7 @@ export class Generation implements AsyncIterable<string> {
   }
 
   async *#read(): AsyncGenerator<string, void, void> {
-    const { engine, tokenizer, prompt, continues, options } = this.#source;
+    const { engine, manifest, tokenizer, prompt, continues, options } = this.#source;
     const { signal } = options;
     const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32);
     const decoder = tokenizer.stream({ continues });
@@ -110,7 +112,7 @@ export class Generation implements AsyncIterable<string> {
       this.#reject(reason);
       throw reason;
     } finally {
-      this.#resolve({ text, tokens, finishReason, seed, stats: statsOf(stats) });
+      this.#resolve({ text, tokens, finishReason, seed, stats: statsOf(stats, manifest) });
     }
   }
 }
@@ -122,10 +124,7 @@ const NO_STATS = {
   firstTokenNs: 0,
   decodeTokens: 0,
   decodeNs: 0,
-  screenedTokens: 0,
-  screenedRows: 0,
-  screenBytes: 0,
-  headBytes: 0,
+  counts: { tokens: 0, zeros: 0, zeroColumns: 0, screened: 0, rows: 0, screenBytes: 0, headBytes: 0 },
 };
 
 function nativeOptions(

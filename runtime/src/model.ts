@@ -284,7 +284,7 @@ export class Model {
     const { layers, embedding, heads, kvHeads, headDim, ffn } = this.info;
     const subject = {
       target: this.target,
-      weightBytes: this.manifest.bytesPerToken,
+      manifest: this.manifest,
       positionBytes: this.#engine.facts.kvBytes / (this.sequences * this.contextLength),
       macsPerToken: layers * embedding * (2 * heads * headDim + 2 * kvHeads * headDim + 3 * ffn),
       sequences: this.sequences,
@@ -304,7 +304,14 @@ export class Model {
   #generation(prompt: () => Promise<Int32Array>, options: GenerateOptions, continues: boolean): Generation {
     const checked = checkGenerateOptions(options);
     this.#ids(Object.keys(checked.logitBias).map(Number));
-    return new Generation({ engine: this.#engine, tokenizer: this.tokenizer, prompt, continues, options: checked });
+    return new Generation({
+      engine: this.#engine,
+      manifest: this.manifest,
+      tokenizer: this.tokenizer,
+      prompt,
+      continues,
+      options: checked,
+    });
   }
 
   /** Ids that have to fit the context. */

@@ -1,7 +1,9 @@
+import type { Manifest } from '../../artifact/manifest.ts';
 import type { NativeStats } from './addon.ts';
+import { type Reading, readingOf } from './bytes-read.ts';
 
 /** What a generation cost. Times are in milliseconds. */
-export interface GenerationStats {
+export interface GenerationStats extends Reading {
   readonly promptTokens: number;
   /** Of the prompt: tokens whose keys and values were still in the cache. */
   readonly cachedTokens: number;
@@ -15,17 +17,10 @@ export interface GenerationStats {
   /** Time in those steps, sampling included, waiting for a slow reader not. */
   readonly decodeMs: number;
   readonly decodeTokensPerSecond: number;
-  /** Of the decode steps, those that read only a coarse copy of the head, and of the head the rows that might matter. */
-  readonly screenedTokens: number;
-  /** How many such rows, on average. */
-  readonly rowsPerScreenedToken: number;
-  /** Bytes of weights that a decode step left unread, on average of all. */
-  readonly savedBytesPerToken: number;
 }
 
-export function statsOf(native: NativeStats): GenerationStats {
+export function statsOf(native: NativeStats, manifest: Manifest): GenerationStats {
   const rate = (tokens: number, ns: number) => (ns > 0 ? (tokens / ns) * 1e9 : 0);
-  const mean = (sum: number, count: number) => (count > 0 ? sum / count : 0);
   return {
     promptTokens: native.promptTokens,
     cachedTokens: native.cachedTokens,
@@ -35,8 +30,6 @@ export function statsOf(native: NativeStats): GenerationStats {
     decodeTokens: native.decodeTokens,
     decodeMs: native.decodeNs / 1e6,
     decodeTokensPerSecond: rate(native.decodeTokens, native.decodeNs),
-    screenedTokens: native.screenedTokens,
-    rowsPerScreenedToken: mean(native.screenedRows, native.screenedTokens),
-    savedBytesPerToken: mean(native.headBytes - native.screenBytes, native.decodeTokens),
+    ...readingOf(manifest, native.counts),
   };
 }

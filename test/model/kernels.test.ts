@@ -29,19 +29,28 @@ async function logitBytes(model: Compiled, file: string): Promise<Buffer> {
 for (const bed of beds) {
   const tried = bed.target.id === nativeTarget().id ? fixtures : [EVERYWHERE];
   for (const fixture of tried) {
-    kernels(`${fixture} on ${bed.target.id}: i2, tl1 and tl2 give the same logits, bit for bit`, async () => {
-      const file = join(folder, `${fixture}-${bed.target.id}`);
-      const bytes: Buffer[] = [];
-      for (const kernel of ['i2', 'tl1', 'tl2'] as const) {
-        const model = await compileFor(bed, join(FIXTURES, fixture), folder, { kernel });
-        const { kernels: used, layout } = model.manifest.targets[bed.target.id];
-        assert.ok(layout.startsWith(`${kernel}_`));
-        assert.ok(used.every(({ name }) => name.startsWith(`bn_bitlinear_${kernel}_`)));
-        await assertSelfTest(model);
-        bytes.push(await logitBytes(model, file));
-      }
-      for (const other of bytes) assert.ok(other.equals(bytes[0]));
-    });
+    kernels(
+      `${fixture} on ${bed.target.id}: i2, tl1 and tl2, with and without skipping, give the same logits, bit for bit`,
+      async () => {
+        const file = join(folder, `${fixture}-${bed.target.id}`);
+        const bytes: Buffer[] = [];
+        for (const kernel of ['i2', 'tl1', 'tl2'] as const) {
+          for (const skipZeros of [false, true]) {
+            const model = await compileFor(bed, join(FIXTURES, fixture), folder, { kernel, skipZeros });
+            const { kernels: used, layout } = model.manifest.targets[bed.target.id];
+            const skips = skipZeros && model.manifest.model.activation === 'relu2';
+            assert.ok(layout.startsWith(`${kernel}_`));
+            const others = used.filter(
+              ({ name }) => !name.startsWith(`bn_bitlinear_${kernel}_`) || /_i2_(rows|columns)_/.test(name),
+            );
+            assert.equal(new Set(others.flatMap(({ uses }) => uses)), new Set(skips ? ['up', 'down'] : []));
+            await assertSelfTest(model);
+            bytes.push(await logitBytes(model, file));
+          }
+        }
+        for (const other of bytes) assert.ok(other.equals(bytes[0]));
+      },
+    );
   }
 }
 for (const { target, reason } of absent) skip(kernels, `kernels on ${target.id}`, reason);
@@ -58,7 +67,7 @@ kernels('matrices that a configuration takes apart give the same logits, and its
   const config = parseKernelConfig(text, 'edited.ini');
   const apart = await compileFor(bed, source, folder, { config });
   const uses = apart.manifest.targets[bed.target.id].kernels.flatMap((kernel) => kernel.uses);
-  for (const use of ['query', 'key', 'value', 'gate_up']) assert.ok(uses.includes(use), use);
+  for (const use of ['query', 'key', 'value', 'gate', 'up', 'down']) assert.ok(uses.includes(use), use);
   await assertSelfTest(apart);
   const file = join(folder, 'apart');
   assert.ok((await logitBytes(apart, file)).equals(await logitBytes(whole, file)));

@@ -117,10 +117,16 @@ Napi::Object to_js(Napi::Env env, const GenerationStats& stats) {
   set("firstTokenNs", stats.first_token_ns);
   set("decodeTokens", stats.decode_tokens);
   set("decodeNs", stats.decode_ns);
-  set("screenedTokens", stats.screened_tokens);
-  set("screenedRows", stats.screened_rows);
-  set("screenBytes", stats.screen_bytes);
-  set("headBytes", stats.head_bytes);
+  auto counts = Napi::Object::New(env);
+  const auto count = [&](const char* name, int64_t value) { counts.Set(name, static_cast<double>(value)); };
+  count("tokens", stats.counts.tokens);
+  count("zeros", stats.counts.zeros);
+  count("zeroColumns", stats.counts.zero_columns);
+  count("screened", stats.counts.screened);
+  count("rows", stats.counts.rows);
+  count("screenBytes", stats.counts.screen_bytes);
+  count("headBytes", stats.counts.head_bytes);
+  object.Set("counts", counts);
   return object;
 }
 

@@ -262,9 +262,8 @@ bool Engine::step() {
     screen = {needed->vocab, needed->keep, needed->margin, needed->rows.data(),
               static_cast<int32_t>(needed->rows.size())};
   }
-  bn_counts counts{};
   executor_->step(batch.data(), static_cast<int>(batch.size()), logits, nullptr, executor_->cache(),
-                  needed ? &screen : nullptr, &counts);
+                  needed ? &screen : nullptr);
 
   std::vector<size_t> ended;
   for (const Part& part : parts) {
@@ -274,7 +273,7 @@ bool Engine::step() {
     cached.insert(cached.end(), from, from + part.count);
     float* row = logits + int64_t{part.row} * info.vocab;
     const Next next = active.request->accept(
-        {part.first, part.count, row, info.vocab, executor_->context(), executor_->pool(), started, counts});
+        {part.first, part.count, row, info.vocab, executor_->context(), executor_->pool(), executor_->counts(), started});
     if (next == Next::restart) cached.clear();
     if (next == Next::ended) ended.push_back(part.index);
   }

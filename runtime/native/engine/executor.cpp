@@ -50,7 +50,7 @@ int64_t Executor::sequences_in_part(int positions) const {
 }
 
 void Executor::step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache,
-                    const bn_screen* screen, bn_counts* counts) {
+                    const bn_screen* screen) {
   std::memset(&team_, 0, sizeof(team_));
   team_.threads = pool_.threads();
   bn_step_args args{};
@@ -67,7 +67,8 @@ void Executor::step(const bn_token* tokens, int count, float* logits, float* hid
   args.logits = logits;
   args.hidden = hidden;
   args.screen = screen;
-  args.counts = counts;
+  counts_ = {};
+  args.counts = &counts_;
   args.team = &team_;
   const auto step = info().step;
   pool_.run([&](int thread) { step(&args, thread); });

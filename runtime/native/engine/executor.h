@@ -51,10 +51,12 @@ class Executor {
   // logits_row, `hidden` for one per token with a hidden_row; null where there are none. `screen` is for one row at most.
   // Call from one thread only.
   void step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache,
-            const bn_screen* screen = nullptr, bn_counts* counts = nullptr);
+            const bn_screen* screen = nullptr);
   void step(const bn_token* tokens, int count, float* logits, float* hidden = nullptr) {
     step(tokens, count, logits, hidden, cache());
   }
+  // What the last step left unread.
+  const bn_counts& counts() const { return counts_; }
 
  private:
   ModelLibrary library_;
@@ -63,6 +65,7 @@ class Executor {
   int64_t kv_sequence_bytes_;
   Pages workspace_, kv_;
   bn_team team_;
+  bn_counts counts_{};
   ThreadPool pool_;
 };
 

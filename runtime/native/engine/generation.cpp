@@ -9,6 +9,16 @@ namespace {
 constexpr double kScreenPays = 0.9;
 constexpr int kTryAgain = 64;
 
+void add(bn_counts& sum, const bn_counts& counts) {
+  sum.tokens += counts.tokens;
+  sum.zeros += counts.zeros;
+  sum.zero_columns += counts.zero_columns;
+  sum.screened += counts.screened;
+  sum.rows += counts.rows;
+  sum.screen_bytes += counts.screen_bytes;
+  sum.head_bytes += counts.head_bytes;
+}
+
 }  // namespace
 
 Generation::Generation(std::vector<int32_t> prompt, GenerationOptions options, std::function<void()> wake)
@@ -66,10 +76,7 @@ Next Generation::accept(const StepResult& result) {
     } else {
       stats_.decode_ns += nanoseconds_since(result.started);
       ++stats_.decode_tokens;
-      stats_.screened_tokens += counts.screened;
-      stats_.screened_rows += counts.rows;
-      stats_.screen_bytes += counts.screen_bytes;
-      stats_.head_bytes += counts.head_bytes;
+      add(stats_.counts, counts);
     }
   }
   if (!complete) return Next::more;

@@ -21,10 +21,7 @@ struct GenerationStats {
   int64_t first_token_ns = 0;  // from submission to the first token
   int64_t decode_tokens = 0;   // steps after that
   int64_t decode_ns = 0;       // in those steps, sampling included; not in waiting for a slow reader
-  int64_t screened_tokens = 0; // of those steps, such as read the head in part
-  int64_t screened_rows = 0;   // rows of the head that those read in full
-  int64_t screen_bytes = 0;    // bytes that those read for their logits
-  int64_t head_bytes = 0;      // bytes that the whole head would have been
+  bn_counts counts{};          // what those steps left unread
 };
 
 class Generation : public SequenceRequest {

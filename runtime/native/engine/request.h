@@ -88,8 +88,8 @@ struct StepResult {
   int32_t vocab;
   int32_t context;      // positions that a sequence may have
   ThreadPool& pool;
+  const bn_counts& counts;  // of the step, whose other sequences count as well
   Clock::time_point started;
-  const bn_counts& counts;  // of the whole step
 };
 
 enum class Next { more, restart, ended };
