@@ -57,10 +57,10 @@ static inline bn_i32x16 bn_load_sums(const int32_t *sums) {
   return loaded;
 }
 
-// Bit i: whether value i is greater than zero; whether it is other than zero.
+// Bit i: whether value i is greater than zero, or no number; whether it is other than zero.
 static inline uint32_t bn_positive16(const float *values) {
   uint32_t bits = 0;
-  for (int i = 0; i < 16; ++i) bits |= static_cast<uint32_t>(values[i] > 0.0f) << i;
+  for (int i = 0; i < 16; ++i) bits |= static_cast<uint32_t>(!(values[i] <= 0.0f)) << i;
   return bits;
 }
 

@@ -118,7 +118,7 @@ static inline void bn_i2_columns_unpack(uint8_t *panel, const uint8_t *weights, 
 static inline bn_i32x16 bn_load_sums(const int32_t *sums) { return {_mm512_loadu_si512(sums)}; }
 
 static inline uint32_t bn_positive16(const float *values) {
-  return _mm512_cmp_ps_mask(_mm512_loadu_ps(values), _mm512_setzero_ps(), _CMP_GT_OQ);
+  return _mm512_cmp_ps_mask(_mm512_loadu_ps(values), _mm512_setzero_ps(), _CMP_NLE_UQ);
 }
 
 static inline uint32_t bn_nonzero16(const int8_t *values) {

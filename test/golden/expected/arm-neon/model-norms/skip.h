@@ -87,7 +87,7 @@ static inline uint32_t bn_positive16(const float *values) {
   const uint32x4_t place = {1, 2, 4, 8};
   uint32_t bits = 0;
   for (int i = 0; i < 16; i += 4) {
-    bits |= vaddvq_u32(vandq_u32(vcgtzq_f32(vld1q_f32(values + i)), place)) << i;
+    bits |= vaddvq_u32(vbicq_u32(place, vclezq_f32(vld1q_f32(values + i)))) << i;
   }
   return bits;
 }

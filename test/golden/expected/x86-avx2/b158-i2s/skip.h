@@ -98,7 +98,7 @@ static inline bn_i32x16 bn_load_sums(const int32_t *sums) {
 
 static inline uint32_t bn_positive16(const float *values) {
   const auto bits = [](const float *eight) {
-    const __m256 positive = _mm256_cmp_ps(_mm256_loadu_ps(eight), _mm256_setzero_ps(), _CMP_GT_OQ);
+    const __m256 positive = _mm256_cmp_ps(_mm256_loadu_ps(eight), _mm256_setzero_ps(), _CMP_NLE_UQ);
     return static_cast<uint32_t>(_mm256_movemask_ps(positive));
   };
   return bits(values) | bits(values + 8) << 8;

@@ -8,8 +8,8 @@
 #include "skip.h"
 #include "team.h"
 
-// Rows whose gate is positive: max(gate, 0)^2 is zero in all others, and so is its product with whatever they would have
-// been, if only that is finite. Where a scale is too large for that, or no number, all rows are listed. The list ends with
+// Rows whose gate is positive, or no number: max(gate, 0)^2 is zero in all others, and so is its product with whatever they
+// would have been, if only that is finite. Where a scale is too large for that, or no number, all rows are listed. The list ends with
 // N, which does not count.
 template <int N>
 static inline int32_t bn_list_rows(int32_t *rows, const float *gate, const float *group_scales, float inverse_scale) {
