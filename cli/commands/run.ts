@@ -134,9 +134,11 @@ function describe(model: Model, { stats, finishReason, seed }: GenerationResult)
     `prefill  ${stats.promptTokens} tokens${cached}, ${number(stats.prefillTokensPerSecond)} tokens/s`,
     `first    token after ${number(stats.timeToFirstTokenMs)} ms`,
     `decode   ${stats.decodeTokens} tokens, ${number(stats.decodeTokensPerSecond)} tokens/s, ended by ${finishReason}`,
-      `reading  ${bytes(stats.bytesPerToken)} of weights a token, ${number(100 * stats.zeros)}% of the gated values zero`,
+    `reading  ${bytes(stats.bytesPerToken)} of weights a token, ${number(100 * stats.zeros)}% of the gated values zero`,
     ...(stats.screenedTokens > 0
-      ? [`head     screened for ${stats.screenedTokens} tokens, ${number(stats.rowsPerScreenedToken)} rows read in full`]
+      ? [
+          `head     screened for ${stats.screenedTokens} tokens, ${number(stats.rowsPerScreenedToken)} rows read in full`,
+        ]
       : []),
     `memory   weights ${bytes(weights)}, KV cache ${bytes(kv)}, workspace ${bytes(workspace)}, process ${bytes(resident)}`,
     `engine   ${model.target}, ${model.threads} threads, seed ${seed}`,
