@@ -2,8 +2,7 @@ import { stat } from 'node:fs/promises';
 import { BitnetError } from '../../errors.ts';
 import type { Target } from '../../targets/target.ts';
 import type { ModelIR } from '../ir/model.ts';
-import type { KernelRequest } from '../passes/choose-kernels.ts';
-import { planModel } from '../passes/index.ts';
+import { type PlanRequest, planModel } from '../passes/index.ts';
 import { COMPILER_VERSION } from '../version.ts';
 import { shapesOf } from './candidates.ts';
 import { tuningMachine } from './machine.ts';
@@ -17,7 +16,7 @@ export interface TunedTarget {
 
 /** What is compiled, with what tuning has to say of it. */
 export interface TunedRequest {
-  readonly request: KernelRequest;
+  readonly request: PlanRequest;
   /** The tuned files that are used, or would be. */
   readonly files: readonly { readonly target: string; readonly file: string }[];
   /** Why a tuned file that is there is not used. */
@@ -36,7 +35,7 @@ const AGAIN = 'tune the model again: bitnet tune MODEL';
 export async function applyTuned(
   ir: ModelIR,
   targets: readonly TunedTarget[],
-  request: KernelRequest & { readonly threads?: number },
+  request: PlanRequest & { readonly threads?: number },
 ): Promise<TunedRequest> {
   const { tuned: named, threads, ...rest } = request;
   const asked = rest.kernel !== undefined && rest.kernel !== 'auto';
@@ -97,9 +96,9 @@ function refuseForeign(ir: ModelIR, tuned: Tuned, targets: readonly TunedTarget[
 }
 
 /** The request with the settings and the kernels of tuned files that found something better than the default. */
-function settled(request: KernelRequest, tuned: readonly Tuned[]): KernelRequest {
+function settled(request: PlanRequest, tuned: readonly Tuned[]): PlanRequest {
   const better = tuned.filter(({ choice }) => choice === 'tuned');
-  const settings = Object.assign({}, ...better.map((file) => file.settings)) as Partial<KernelRequest>;
+  const settings = Object.assign({}, ...better.map((file) => file.settings)) as Partial<PlanRequest>;
   const given = Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
   return { ...settings, ...given, tuned: better };
 }

@@ -12,10 +12,10 @@ import { type Compiler, findCompiler } from '../build/toolchain.ts';
 import { resolveModel } from '../hub/resolve.ts';
 import { importModel } from '../import/index.ts';
 import type { ModelIR } from '../ir/model.ts';
+import type { Plan } from '../ir/plan.ts';
 import { formatTile } from '../kernels/name.ts';
 import type { KernelFamily } from '../kernels/spec.ts';
-import type { KernelRequest } from '../passes/choose-kernels.ts';
-import { planModel } from '../passes/index.ts';
+import { type PlanRequest, planModel } from '../passes/index.ts';
 import { type CompileOptions, compile, type LowerOptions } from '../pipeline.ts';
 import { renderKernels } from '../render/index.ts';
 import { systemErrors } from '../system-errors.ts';
@@ -33,7 +33,7 @@ import type { ModelTrial, TuningRuntime, Workbench } from './workbench.ts';
 /** A way to compile the whole model: options of the compiler that JSON can say. */
 export interface Variant {
   readonly name: string;
-  readonly settings: Readonly<Record<string, string | number | boolean>> & Partial<KernelRequest>;
+  readonly settings: Readonly<Record<string, string | number | boolean>> & Partial<PlanRequest>;
 }
 
 /** What a tuning is at. */
@@ -61,7 +61,10 @@ export interface TuneOptions extends LowerOptions, Pick<CompileOptions, 'signal'
   readonly out?: string;
   /** Whether what an earlier tuning measured is thrown away. */
   readonly fresh?: boolean;
-  /** Settings that are tried on the whole model, each alone on top of the tuned kernels. None may change a result. */
+  /**
+   * Settings that are tried on the whole model, each alone on top of the tuned kernels. None may change a result.
+   * Default: without what leaves weights unread, where the model has it.
+   */
   readonly variants?: readonly Variant[];
   /** Tiles to try of each kernel family, shape and batch class, beside the default one. Default 8. */
   readonly keep?: number;
@@ -123,6 +126,16 @@ interface Group {
   readonly work: number;
 }
 
+/** What leaves weights unread pays by what the hidden values are like, and by how fast the memory is. */
+function variantsOf({ layer, weights }: Plan): Variant[] {
+  const skips = layer.some((step) => step.op === 'bitlinear' && step.skips !== undefined);
+  const screens = weights.shared.some(({ kind }) => kind === 'screen');
+  return [
+    ...(skips ? [{ name: 'every-weight', settings: { skipZeros: false } }] : []),
+    ...(screens ? [{ name: 'whole-head', settings: { screen: 0 } as const }] : []),
+  ];
+}
+
 class Tuning {
   readonly #source: string;
   readonly #ir: ModelIR;
@@ -133,6 +146,7 @@ class Tuning {
   readonly #file: string;
   readonly #machine = tuningMachine();
   readonly #standard: string;
+  readonly #variants: readonly Variant[];
   readonly #shapes: readonly MatrixShape[];
   #started = performance.now();
   #state: TuningState = { format: 1, key: '', groups: {} };
@@ -155,6 +169,7 @@ class Tuning {
     this.#options = options;
     const plan = planModel(ir);
     this.#shapes = shapesOf(plan);
+    this.#variants = variantsOf(plan);
     this.#standard = plan.layer.find((step) => step.op === 'bitlinear')!.layout;
     this.#file = resolve(options.file ?? tunedPath(ir.architecture, this.#shapes, target.id));
   }
@@ -348,8 +363,8 @@ class Tuning {
   /** Whole models: the default, the tuned one, and that with other settings, turn about. */
   async #trials(tuned: Tuned): Promise<Pick<Tuned, 'trials' | 'choice' | 'settings'>> {
     const { choice } = tuned;
-    const { variants = [] } = this.#options;
-    const candidates: (Variant & { request: KernelRequest })[] = [
+    const { variants = this.#variants } = this.#options;
+    const candidates: (Variant & { request: PlanRequest })[] = [
       { name: 'default', settings: {}, request: { tuned: false } },
       ...(choice === 'tuned' ? [{ name: 'tuned', settings: {}, request: { tuned: [tuned] } }] : []),
       ...variants.map((variant) => ({
@@ -407,7 +422,7 @@ class Tuning {
 
   /** The artifact of a variant: the default where artifacts go, any other beside it, in a folder of its own. */
   async #compile(
-    { name, request }: Variant & { request: KernelRequest },
+    { name, request }: Variant & { request: PlanRequest },
     standard: string | undefined,
     folder: string,
   ): Promise<string> {

@@ -216,6 +216,8 @@ for (const bed of beds) {
       assert.equal(tally, { positions: positions + given.length, wrong: 0, loose: 0, uneven: 0 });
       // Most are screened, or there is nothing to see.
       assert.ok(whole < 0.5 * tally.positions, `${whole} of ${tally.positions} read the whole head`);
+      // Hostile rows have bounds that say little, or none: with them, all that counts is that nothing is wrong.
+      if (table.hostile) return;
       assert.ok(rows < 0.7 * (tally.positions - whole) * table.rows, `${rows} rows of ${tally.positions} positions`);
     });
   }
