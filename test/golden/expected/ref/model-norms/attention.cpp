@@ -58,8 +58,6 @@ const double kLocalFrequencies[kRotated / 2] = {
     0.014677992676220698,
 };
 
-inline bn_f32 load(const float *p) { return bn_load(p); }
-inline bn_f32 load(const uint16_t *p) { return bn_load_f16(p); }
 inline void store(float *p, bn_f32 v) { bn_store(p, v); }
 inline void store(uint16_t *p, bn_f32 v) { bn_store_f16(p, v); }
 
@@ -136,7 +134,7 @@ inline void softmax(float *scores, int32_t first, int32_t length, int32_t end) {
 template <bool Shared, typename Cache>
 inline auto run_of(const Cache *from, int64_t count, float *converted) {
   if constexpr (Shared && sizeof(Cache) != sizeof(float)) {
-    for (int64_t i = 0; i < count; i += BN_LANES) bn_store(converted + i, load(from + i));
+    for (int64_t i = 0; i < count; i += BN_LANES) bn_store(converted + i, bn_load_f16(from + i));
     return static_cast<const float *>(converted);
   } else {
     return from;
@@ -146,7 +144,7 @@ inline auto run_of(const Cache *from, int64_t count, float *converted) {
 inline bn_f32x16 load_16(const float *p) { return bn_load16(p); }
 inline bn_f32x16 load_16(const uint16_t *p) {
   bn_f32x16 values;
-  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) values.part[i] = load(p + i * BN_LANES);
+  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) values.part[i] = bn_load_f16(p + i * BN_LANES);
   return values;
 }
 
