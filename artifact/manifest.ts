@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 /** Bumped when an older runtime could misread a newer artifact. */
-export const ARTIFACT_FORMAT = 1;
+export const ARTIFACT_FORMAT = 2;
 /** Equals BN_ABI_VERSION in abi.h. */
 export const ABI_VERSION = 3;
 
@@ -40,7 +40,7 @@ const target = z.strictObject({
 });
 
 const tensor = z.strictObject({
-  /** Plan name, as `layer.3.qkv`, `embedding`, `output_norm`. */
+  /** Plan name, as `embedding`, `output_norm`, of a layer `qkv`, `down`, … */
   name: z.string(),
   encoding: z.string(),
   rows: count,
@@ -54,7 +54,10 @@ const weights = z.strictObject({
   bytes: count,
   /** Of the whole file, which is too long to check at every load. */
   sha256: hex.length(64),
+  /** What is not of a layer. */
   tensors: z.array(tensor),
+  /** The first layer begins at `offset`, each has `bytes`; all hold these tensors, their offsets from the layer's start. */
+  layers: z.strictObject({ offset: count, bytes: count, tensors: z.array(tensor) }),
 });
 
 /** `manifest.json`: all that the runtime needs to know of an artifact before it opens a library of it. */
@@ -82,7 +85,11 @@ export const manifestSchema = z.strictObject({
     /** How hidden states become one vector for a text, where the model file says. */
     pooling: z.enum(['mean', 'cls', 'last']).optional(),
   }),
-  tokenizer: z.string(),
+  tokenizer: z.strictObject({
+    file: z.string(),
+    /** Of the whole file, checked whenever it is read: see tokenizer/file.ts for what is in it. */
+    sha256: hex.length(64),
+  }),
   /** Bytes of weights that a decode step reads if it skips nothing: all but the embedding table's other rows. */
   bytesPerToken: count,
   /** Where a step of one token skips what meets a zero: bytes of one row of `up`, and of one column of `down`. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import {
@@ -9,7 +10,9 @@ import {
   type TensorEntry,
   type WeightsEntry,
 } from '../../artifact/manifest.ts';
-import { serialiseTokenizer } from '../../artifact/tokenizer.ts';
+import { buildTables } from '../../artifact/tokenizer/build.ts';
+import { packTokenizer } from '../../artifact/tokenizer/file.ts';
+import { finishInSlices } from '../../slices.ts';
 import type { Target } from '../../targets/target.ts';
 import { renderBinding } from '../bindings/binding.ts';
 import type { ModelIR } from '../ir/model.ts';
@@ -27,7 +30,7 @@ import type { Compiler } from './toolchain.ts';
 import { trialChecksums } from './trials.ts';
 import { writeWeights } from './weights.ts';
 
-const TOKENIZER_FILE = 'tokenizer.jsonl';
+const TOKENIZER_FILE = 'tokenizer.bin';
 
 /** The program of a model for one target, as text, with the compiler that will build it. */
 export interface Program {
@@ -78,18 +81,18 @@ async function readIntact(folder: string): Promise<Manifest | undefined> {
   const parsed = manifestSchema.safeParse(parseJson(text));
   if (!parsed.success) return undefined;
   const manifest = parsed.data;
-  for (const file of [manifest.tokenizer, 'index.ts']) {
-    if ((await sizeOf(join(folder, file))) === undefined) return undefined;
-  }
+  if ((await sizeOf(join(folder, 'index.ts'))) === undefined) return undefined;
+  const { file, sha256 } = manifest.tokenizer;
+  if (!(await isIntact(join(folder, file), sha256))) return undefined;
   for (const { file, bytes } of Object.values(manifest.weights)) {
     if ((await sizeOf(join(folder, file))) !== bytes) return undefined;
   }
   return manifest;
 }
 
-/** Whether a target's library is there, as it was built. */
-async function isIntact(folder: string, { library, sha256 }: TargetEntry): Promise<boolean> {
-  return (await hashFile(join(folder, library)).catch(() => undefined)) === sha256;
+/** Whether a file is there, as it was made. */
+async function isIntact(file: string, sha256: string): Promise<boolean> {
+  return (await hashFile(file).catch(() => undefined)) === sha256;
 }
 
 function parseJson(text: string): unknown {
@@ -100,9 +103,9 @@ function parseJson(text: string): unknown {
   }
 }
 
-function tensorEntries(plan: Plan): TensorEntry[] {
-  const entry = (tensor: PackedTensor, prefix: string, base: number): TensorEntry => {
-    const at = { name: prefix + tensor.name, offset: base + tensor.offset, bytes: tensor.bytes };
+function tensorEntries(plan: Plan): Pick<WeightsEntry, 'tensors' | 'layers'> {
+  const entry = (tensor: PackedTensor): TensorEntry => {
+    const at = { name: tensor.name, offset: tensor.offset, bytes: tensor.bytes };
     switch (tensor.kind) {
       case 'vector':
         return { ...at, encoding: 'f32', rows: 1, cols: tensor.size };
@@ -117,12 +120,10 @@ function tensorEntries(plan: Plan): TensorEntry[] {
     }
   };
   const { shared, layer, layerBase, layerBytes } = plan.weights;
-  return [
-    ...shared.map((tensor) => entry(tensor, '', 0)),
-    ...Array.from({ length: plan.hyper.layers }, (_, i) =>
-      layer.map((tensor) => entry(tensor, `layer.${i}.`, layerBase + i * layerBytes)),
-    ).flat(),
-  ];
+  return {
+    tensors: shared.map(entry),
+    layers: { offset: layerBase, bytes: layerBytes, tensors: layer.map(entry) },
+  };
 }
 
 function modelEntry(ir: ModelIR, plan: Plan, modelHash: string): Manifest['model'] {
@@ -233,16 +234,16 @@ export async function buildArtifact(
       for (const program of programs) {
         const entry = old?.targets[program.target.id];
         const current = entry?.key === libraryKey(program.sources, program.target, program.compiler);
-        if (!current || !(await isIntact(folder, entry))) missing.push(program);
+        if (!current || !(await isIntact(join(folder, entry.library), entry.sha256))) missing.push(program);
       }
       if (old && missing.length === 0) return { artifact: folder, manifest: old, cached: true };
 
       try {
         await mkdir(stage, { recursive: true });
         const tell = turns(old === undefined, onProgress);
-        const [weights, keys] = await together(
+        const [{ weights, tokenizer }, keys] = await together(
           signal,
-          async (either) => old?.weights ?? (await stageModel(ir, plan, stage, tell, either)),
+          async (either) => old ?? (await stageModel(ir, plan, stage, tell, either)),
           (either) => buildPrograms(missing, stage, tell, either),
         );
         const weightsFile = join(old ? folder : stage, weights[plan.weights.layout].file);
@@ -256,7 +257,7 @@ export async function buildArtifact(
           abi: ABI_VERSION,
           compiler: COMPILER_VERSION,
           model: modelEntry(ir, plan, modelHash),
-          tokenizer: TOKENIZER_FILE,
+          tokenizer,
           bytesPerToken: bytesPerToken(plan),
           skips: skipsOf(plan),
           weights,
@@ -303,15 +304,19 @@ async function stageModel(
   stage: string,
   onProgress: (progress: Progress) => void,
   signal: AbortSignal,
-): Promise<Record<string, WeightsEntry>> {
+): Promise<Pick<Manifest, 'weights' | 'tokenizer'>> {
+  const tokenizer = packTokenizer(await finishInSlices(buildTables(ir.tokenizer)));
+  await writeFile(join(stage, TOKENIZER_FILE), tokenizer);
   const file = `weights/${plan.weights.layout}.bin`;
   await mkdir(join(stage, 'weights'));
   const sha256 = await writeWeights(ir, plan, join(stage, file), {
     onProgress: (fraction) => onProgress({ stage: 'pack', message: 'packing weights', fraction }),
     signal,
   });
-  await writeFile(join(stage, TOKENIZER_FILE), serialiseTokenizer(ir.tokenizer));
-  return { [plan.weights.layout]: { file, bytes: plan.weights.bytes, sha256, tensors: tensorEntries(plan) } };
+  return {
+    weights: { [plan.weights.layout]: { file, bytes: plan.weights.bytes, sha256, ...tensorEntries(plan) } },
+    tokenizer: { file: TOKENIZER_FILE, sha256: createHash('sha256').update(tokenizer).digest('hex') },
+  };
 }
 
 /** Builds programs, one after the other: each build takes all cores. Returns their keys. */

@@ -1,4 +1,4 @@
-import type { TokenizerData } from '../../artifact/tokenizer.ts';
+import type { TokenizerData } from '../../artifact/tokenizer/data.ts';
 import { Keys } from '../import/gguf/keys.ts';
 import { modelOf } from '../import/gguf/model.ts';
 import { type Gguf, type GgufFault, readGguf } from '../import/gguf/reader.ts';

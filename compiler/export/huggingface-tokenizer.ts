@@ -1,4 +1,4 @@
-import type { TokenizerData } from '../../artifact/tokenizer.ts';
+import type { TokenizerData } from '../../artifact/tokenizer/data.ts';
 import { BitnetError } from '../../errors.ts';
 import { preTokenizerSteps, takesWholeWords } from '../import/huggingface/pre-tokenizers.ts';
 import { TOKENIZER_CONFIG } from '../import/huggingface/special-tokens.ts';

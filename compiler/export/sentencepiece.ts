@@ -1,4 +1,4 @@
-import type { TokenizerData } from '../../artifact/tokenizer.ts';
+import type { TokenizerData } from '../../artifact/tokenizer/data.ts';
 
 const VARINT = 0;
 const BYTES = 2;

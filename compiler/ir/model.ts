@@ -1,4 +1,4 @@
-import type { TokenizerData } from '../../artifact/tokenizer.ts';
+import type { TokenizerData } from '../../artifact/tokenizer/data.ts';
 
 /** How real numbers are stored in the model file. */
 export type FloatEncodingName = 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q6_k' | 'q4_0';

@@ -10,9 +10,10 @@ import {
   manifestSchema,
   type TargetEntry,
 } from '../../artifact/manifest.ts';
-import { parseTokenizer, type TokenizerData } from '../../artifact/tokenizer.ts';
+import { unpackTokenizer } from '../../artifact/tokenizer/file.ts';
+import type { TokenizerTables } from '../../artifact/tokenizer/tables.ts';
 import { BitnetError } from '../../errors.ts';
-import { finishInSlices } from './tokenizer/slices.ts';
+import { finishInSlices, type Steps } from '../../slices.ts';
 
 /** An artifact folder whose manifest has been read. */
 export interface Artifact {
@@ -39,23 +40,17 @@ export async function readArtifact(path: string): Promise<Artifact> {
   return { folder, manifest: check(manifestSchema, value, file) };
 }
 
-/** Reads the artifact's tokenizer. @throws BitnetError where the file is missing or damaged */
-export async function readTokenizer({ folder, manifest }: Artifact): Promise<TokenizerData> {
-  const file = join(folder, manifest.tokenizer);
-  const text = await readText(file, RECOMPILE);
-  try {
-    return await finishInSlices(parseTokenizer(text));
-  } catch (cause) {
-    throw new BitnetError(`${file} is damaged: ${(cause as Error).message}`, { hint: RECOMPILE, cause });
-  }
+/** Reads the artifact's tokenizer. @throws BitnetError where the file is missing, or not the one that was compiled */
+export async function readTokenizer({ folder, manifest }: Artifact): Promise<TokenizerTables> {
+  const { file, sha256 } = manifest.tokenizer;
+  return unpackTokenizer(await readChecked(join(folder, file), sha256, 'tokenizer'));
 }
 
 /** The path of a target's library. @throws BitnetError where it is missing, or not the one that was compiled */
 export async function checkLibrary({ folder }: Artifact, { library, sha256 }: TargetEntry): Promise<string> {
   const file = join(folder, library);
-  const digest = createHash('sha256').update(await readBytes(file, RECOMPILE));
-  if (digest.digest('hex') === sha256) return file;
-  throw new BitnetError(`${file} is damaged: it is not the library that was compiled`, { hint: RECOMPILE });
+  await readChecked(file, sha256, 'library');
+  return file;
 }
 
 /**
@@ -94,7 +89,25 @@ function whyNot(target: TargetEntry, machine: Machine): string | undefined {
   return missing.length > 0 ? `the CPU lacks ${missing.join(', ')}` : undefined;
 }
 
-async function readBytes(file: string, hint: string): Promise<Buffer> {
+/** Reads a file that has to be as it was compiled. */
+async function readChecked(file: string, sha256: string, what: string): Promise<Buffer<ArrayBuffer>> {
+  const bytes = await readBytes(file, RECOMPILE);
+  if ((await finishInSlices(digestOf(bytes))) === sha256) return bytes;
+  throw new BitnetError(`${file} is damaged: it is not the ${what} that was compiled`, { hint: RECOMPILE });
+}
+
+/** sha256 of some bytes, a millisecond or so at a time. */
+function* digestOf(bytes: Buffer): Steps<string> {
+  const SLICE = 1 << 19;
+  const hash = createHash('sha256');
+  for (let at = 0; at < bytes.length; at += SLICE) {
+    hash.update(bytes.subarray(at, at + SLICE));
+    yield;
+  }
+  return hash.digest('hex');
+}
+
+async function readBytes(file: string, hint: string): Promise<Buffer<ArrayBuffer>> {
   try {
     return await readFile(file);
   } catch (cause) {

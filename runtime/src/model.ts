@@ -89,8 +89,8 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
   }
 
   onProgress?.({ stage: 'tokenizer' });
-  const tokenizerData = await readTokenizer(artifact);
-  const tokenizer = await createTokenizer(tokenizerData);
+  const tables = await readTokenizer(artifact);
+  const tokenizer = createTokenizer(tables);
   signal?.throwIfAborted();
 
   onProgress?.({ stage: 'self-test' });
@@ -112,7 +112,7 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
     throw signal.reason;
   }
   onProgress?.({ stage: 'ready' });
-  const { chatTemplate } = tokenizerData;
+  const { chatTemplate } = tables.scalars;
   return new Model({ manifest, target, engine, tokenizer, chatTemplate, sequences: checked.sequences });
 }
 

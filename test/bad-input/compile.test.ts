@@ -69,7 +69,7 @@ compiling('the small model compiles as long as nobody harms it', async () => {
     out: folder,
   });
   assert.ok(kernels.length > 0);
-  assert.equal(readdirSync(artifact).sort(), ['index.ts', 'manifest.json', TARGET, manifest.tokenizer, 'weights']);
+  assert.equal(readdirSync(artifact).sort(), ['index.ts', 'manifest.json', TARGET, manifest.tokenizer.file, 'weights']);
 });
 
 const CONTENTS: Readonly<Record<string, { tensor: string; change(bytes: Buffer): void; message: RegExp }>> = {
@@ -225,7 +225,8 @@ compiling('what is damaged or missing is made anew', async () => {
     'no library': () => rmSync(join(artifact, TARGET, 'model.so')),
     'a library that ends early': () => truncateSync(join(artifact, TARGET, 'model.so'), 1000),
     'no weights': () => rmSync(join(artifact, 'weights'), { recursive: true }),
-    'no tokenizer': () => rmSync(join(artifact, manifest.tokenizer)),
+    'no tokenizer': () => rmSync(join(artifact, manifest.tokenizer.file)),
+    'another tokenizer': () => writeFileSync(join(artifact, manifest.tokenizer.file), 'x'),
     'weights that end early': () => truncateSync(join(artifact, weights.file), weights.bytes / 2),
     'leftovers of a compilation': () => mkdirSync(`${artifact}.partial/ref/build`, { recursive: true }),
   };

@@ -1,8 +1,11 @@
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Manifest } from '../../artifact/manifest.ts';
+import { packTokenizer, unpackTokenizer } from '../../artifact/tokenizer/file.ts';
 import { Interrupted } from '../../cli/io.ts';
 import { load } from '../../index.ts';
 import { nativeTarget, targets } from '../../targets/index.ts';
@@ -45,13 +48,13 @@ model('compile writes an artifact, and its JSON says where and with which kernel
   for (const kernel of result.kernels) assert.match(kernel, new RegExp(`__${native.replaceAll('-', '_')}$`));
 
   await cp(artifact, talker, { recursive: true });
-  const tokenizer = join(talker, JSON.parse(readFileSync(join(talker, 'manifest.json'), 'utf8')).tokenizer);
   const chatTemplate = '{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}';
-  const text = readFileSync(tokenizer, 'utf8');
-  writeFileSync(
-    tokenizer,
-    text.replace('"chatTemplate":null', () => `"chatTemplate":${JSON.stringify(chatTemplate)}`),
-  );
+  const manifest: Manifest = JSON.parse(readFileSync(join(talker, 'manifest.json'), 'utf8'));
+  const tables = unpackTokenizer(readFileSync(join(talker, manifest.tokenizer.file)));
+  const tokenizer = packTokenizer({ ...tables, scalars: { ...tables.scalars, chatTemplate } });
+  manifest.tokenizer.sha256 = createHash('sha256').update(tokenizer).digest('hex');
+  writeFileSync(join(talker, manifest.tokenizer.file), tokenizer);
+  writeFileSync(join(talker, 'manifest.json'), JSON.stringify(manifest));
 });
 
 model('compile prints the artifact alone on stdout, and does nothing twice', async () => {

@@ -40,7 +40,7 @@ const manifest: Manifest = {
     activation: 'relu2',
     tiedHead: true,
   },
-  tokenizer: 'tokenizer.json',
+  tokenizer: { file: 'tokenizer.bin', sha256: 'cd'.repeat(32) },
   bytesPerToken: 1000,
   weights: {},
   targets: { ref: target, 'x86-avx2': target },

@@ -1,9 +1,9 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { BYTE_CHARS } from '../../artifact/tokenizer/byte-alphabet.ts';
 import { BitnetError } from '../../errors.ts';
 import { type ChatMessage, renderChat } from '../../runtime/src/chat.ts';
-import { BYTE_CHARS } from '../../runtime/src/tokenizer/byte-alphabet.ts';
-import { createTokenizer } from '../../runtime/src/tokenizer/index.ts';
+import { createTokenizer } from '../support/tokenizer.ts';
 import { byteLevel } from './tokenizer-samples.ts';
 
 const LLAMA3 =

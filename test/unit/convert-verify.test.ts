@@ -134,14 +134,14 @@ verifying('compares every file of an artifact with its manifest', async () => {
   writeFileSync(weights, bytes);
   const library = readdirSync(join(copy, 'ref')).map((name) => join(copy, 'ref', name));
   for (const file of library) appendFileSync(file, 'x');
-  writeFileSync(join(copy, 'tokenizer.jsonl'), '{}\n');
+  writeFileSync(join(copy, 'tokenizer.bin'), '{}\n');
   const { findings } = await verifyFile(copy);
   assert.equal(
     findings.map(({ file, problem }) => [file, problem.replace(/[0-9a-f]{64}/g, '…').slice(0, 22)]),
     [
       [weights, "the file's sha256 is …"],
       [library.find((file) => findings.some((finding) => finding.file === file)), "the file's sha256 is …"],
-      [join(copy, 'tokenizer.jsonl'), 'the tokenizer cannot b'],
+      [join(copy, 'tokenizer.bin'), "the file's sha256 is …"],
     ],
   );
   writeFileSync(join(copy, 'manifest.json'), '{}');

@@ -1,9 +1,9 @@
-import { copyFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Machine } from '../../artifact/machine.ts';
-import type { Manifest } from '../../artifact/manifest.ts';
+import { ABI_VERSION, ARTIFACT_FORMAT, type Manifest } from '../../artifact/manifest.ts';
 import { BitnetError } from '../../errors.ts';
 import { chooseTarget, type LoadOptions, openArtifact, readArtifact } from '../../runtime/src/index.ts';
 import { CONTEXT, KERNELS, toyArtifact, toyLibrary } from '../fixtures/toy-model/toy.ts';
@@ -108,8 +108,11 @@ test('a folder that is no artifact, a damaged manifest and one of another versio
   const { manifest } = await readArtifact(folder);
   writeFileSync(file, '{"format": 1');
   assert.match((await refusal(folder)).message, 'manifest.json is no JSON');
-  writeFileSync(file, JSON.stringify({ ...manifest, format: 2 }));
-  assert.match((await refusal(folder)).message, /of format 2, ABI 2; this runtime reads format 1, ABI 2/);
+  writeFileSync(file, JSON.stringify({ ...manifest, format: 1 }));
+  assert.match(
+    (await refusal(folder)).message,
+    new RegExp(`of format 1, ABI ${ABI_VERSION}; this runtime reads format ${ARTIFACT_FORMAT}, ABI ${ABI_VERSION}`),
+  );
   writeFileSync(file, JSON.stringify({ ...manifest, bytesPerToken: -1 }));
   assert.match((await refusal(folder)).message, 'damaged at bytesPerToken');
   writeFileSync(file, '[]');
@@ -118,8 +121,13 @@ test('a folder that is no artifact, a damaged manifest and one of another versio
 
 test('a damaged tokenizer is refused', async () => {
   const folder = toyArtifact();
-  writeFileSync(join(folder, 'tokenizer.jsonl'), '{"model": "gpt2"}');
-  assert.match((await refusal(folder)).message, /tokenizer\.jsonl is damaged/);
+  const file = join(folder, 'tokenizer.bin');
+  const bytes = readFileSync(file);
+  bytes[bytes.length - 1]! ^= 1;
+  writeFileSync(file, bytes);
+  assert.match((await refusal(folder)).message, /tokenizer\.bin is damaged/);
+  rmSync(file);
+  assert.match((await refusal(folder)).message, /tokenizer\.bin cannot be read/);
 });
 
 test('a context beyond what the model was trained for is refused with both numbers', async () => {

@@ -4,16 +4,16 @@ import { Tokenizer as Oracle } from '@huggingface/tokenizers';
 import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { TokenizerData } from '../../artifact/tokenizer.ts';
+import type { TokenizerData } from '../../artifact/tokenizer/data.ts';
 import { tokenizerFiles } from '../../compiler/export/huggingface-tokenizer.ts';
 import { Fields } from '../../compiler/import/huggingface/fields.ts';
 import { importTokenizer } from '../../compiler/import/huggingface/tokenizer.ts';
 import { importModel } from '../../compiler/import/index.ts';
 import { packageRoot } from '../../package-root.ts';
-import { createTokenizer } from '../../runtime/src/tokenizer/index.ts';
 import { writeFiles } from '../support/hf-folder.ts';
 import { refusal } from '../support/refusal.ts';
 import { temporaryFolder } from '../support/temporary.ts';
+import { createTokenizer } from '../support/tokenizer.ts';
 import { SAMPLES, trainBpe } from './tokenizer-samples.ts';
 
 const root = temporaryFolder('tokenizer');

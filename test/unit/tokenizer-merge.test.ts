@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type MergeRules, mergeSymbols } from '../../runtime/src/tokenizer/merge.ts';
-import { finish } from '../../runtime/src/tokenizer/slices.ts';
+import { finish } from '../../slices.ts';
 
 /** Rules over small numbers: a pair may merge to a larger number, its priority a hash of the two. */
 const RULES: MergeRules = {

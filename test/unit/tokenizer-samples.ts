@@ -1,5 +1,5 @@
-import type { TokenizerData } from '../../artifact/tokenizer.ts';
-import { BYTE_CHARS } from '../../runtime/src/tokenizer/byte-alphabet.ts';
+import { BYTE_CHARS } from '../../artifact/tokenizer/byte-alphabet.ts';
+import type { TokenizerData } from '../../artifact/tokenizer/data.ts';
 
 /** Texts that take the tokenizers into their corners. */
 export const SAMPLES: readonly string[] = [

@@ -1,7 +1,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { TokenizerData } from '../../artifact/tokenizer.ts';
-import { createTokenizer } from '../../runtime/src/tokenizer/index.ts';
+import type { TokenizerData } from '../../artifact/tokenizer/data.ts';
+import { createTokenizer } from '../support/tokenizer.ts';
 
 /** Text tokens and their scores, after <unk>, <s>, </s>, the 256 bytes and the added token <tool>. */
 const SCORES: Record<string, number> = {

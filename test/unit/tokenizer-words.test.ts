@@ -2,8 +2,8 @@ import { Tokenizer as Oracle } from '@huggingface/tokenizers';
 import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { createTokenizer } from '../../runtime/src/tokenizer/index.ts';
 import { preTokenizer } from '../../runtime/src/tokenizer/pretokenize.ts';
+import { createTokenizer } from '../support/tokenizer.ts';
 import { SAMPLES, trainBpe } from './tokenizer-samples.ts';
 
 /** The published regular expressions, white space being Unicode's. */

@@ -4,12 +4,12 @@ import { Tokenizer as Oracle } from '@huggingface/tokenizers';
 import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { TokenizerData } from '../../artifact/tokenizer.ts';
+import { BYTE_CHARS } from '../../artifact/tokenizer/byte-alphabet.ts';
+import type { TokenizerData } from '../../artifact/tokenizer/data.ts';
 import { importModel } from '../../compiler/import/index.ts';
 import { BitnetError } from '../../errors.ts';
 import { packageRoot } from '../../package-root.ts';
-import { BYTE_CHARS } from '../../runtime/src/tokenizer/byte-alphabet.ts';
-import { createTokenizer } from '../../runtime/src/tokenizer/index.ts';
+import { createTokenizer } from '../support/tokenizer.ts';
 import { byteLevel, SAMPLES, trainBpe } from './tokenizer-samples.ts';
 
 const models = join(packageRoot(), 'models');

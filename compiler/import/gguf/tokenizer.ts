@@ -1,4 +1,4 @@
-import type { TokenizerData } from '../../../artifact/tokenizer.ts';
+import type { TokenizerData } from '../../../artifact/tokenizer/data.ts';
 import type { Keys } from './keys.ts';
 
 const KEY = 'tokenizer.ggml';

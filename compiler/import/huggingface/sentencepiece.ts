@@ -1,4 +1,4 @@
-import type { TokenizerData } from '../../../artifact/tokenizer.ts';
+import type { TokenizerData } from '../../../artifact/tokenizer/data.ts';
 import { BitnetError } from '../../../errors.ts';
 import { isObject } from './fields.ts';
 import { ProtobufReader } from './protobuf.ts';

@@ -1,4 +1,4 @@
-import type { TokenizerData } from '../../../artifact/tokenizer.ts';
+import type { TokenizerData } from '../../../artifact/tokenizer/data.ts';
 import { BitnetError } from '../../../errors.ts';
 import { Fields, isObject, type Json, show } from './fields.ts';
 import { flatten, preTokenizerName } from './pre-tokenizers.ts';

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { TokenizerData } from '../../../artifact/tokenizer.ts';
+import type { TokenizerData } from '../../../artifact/tokenizer/data.ts';
 import { BitnetError } from '../../../errors.ts';
 import { type Fields, MAX_TOKENIZER, readJson, readSmall } from './fields.ts';
 import { readSentencePiece } from './sentencepiece.ts';

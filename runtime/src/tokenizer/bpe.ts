@@ -1,9 +1,9 @@
-import type { TokenizerData } from '../../../artifact/tokenizer.ts';
-import { BYTE_CHARS, bytesOfText } from './byte-alphabet.ts';
+import { BYTE_CHARS, bytesOfText } from '../../../artifact/tokenizer/byte-alphabet.ts';
+import type { MergeTable } from '../../../artifact/tokenizer/merge-table.ts';
+import { mergesOf, type TokenizerTables } from '../../../artifact/tokenizer/tables.ts';
+import type { Steps } from '../../../slices.ts';
 import { mergeSymbols } from './merge.ts';
-import { type MergeTable, readMerges } from './merge-table.ts';
 import { type PreTokenizerEntry, preTokenizer } from './pretokenize.ts';
-import type { Steps } from './slices.ts';
 import type { TextModel } from './text-model.ts';
 import { byteToken, type Vocabulary } from './vocabulary.ts';
 
@@ -19,17 +19,12 @@ export class ByteLevelBpe implements TextModel {
   readonly #merges: MergeTable;
   readonly #cache = new Map<string, Int32Array>();
 
-  private constructor(vocabulary: Vocabulary, unknown: number | null, pre: PreTokenizerEntry, merges: MergeTable) {
+  /** @throws BitnetError for an unknown pre-tokenizer */
+  constructor(tables: TokenizerTables, vocabulary: Vocabulary) {
     this.#vocabulary = vocabulary;
-    this.#unknown = unknown;
-    this.#pre = pre;
-    this.#merges = merges;
-  }
-
-  /** @throws BitnetError for an unknown pre-tokenizer, no merges, or a merge that isn't a pair. */
-  static *build(data: TokenizerData, vocabulary: Vocabulary): Steps<ByteLevelBpe> {
-    const pre = preTokenizer(data.pre);
-    return new ByteLevelBpe(vocabulary, data.unknown, pre, yield* readMerges(data.merges, vocabulary.text));
+    this.#unknown = tables.scalars.unknown;
+    this.#pre = preTokenizer(tables.scalars.pre);
+    this.#merges = mergesOf(tables)!;
   }
 
   *encode(text: string, ids: number[]): Steps<void> {
@@ -66,8 +61,8 @@ export class ByteLevelBpe implements TextModel {
     if (this.#pre.wholeWords && word.length <= this.#vocabulary.longest) {
       let spelled = '';
       for (const byte of Buffer.from(word)) spelled += BYTE_CHARS[byte];
-      const id = this.#vocabulary.text.get(spelled);
-      if (id !== undefined) return Int32Array.of(id);
+      const id = this.#vocabulary.texts.find(spelled);
+      if (id >= 0) return Int32Array.of(id);
     }
     const symbols = yield* this.#byteTokens(word);
     return symbols.subarray(0, yield* mergeSymbols(symbols, this.#merges));

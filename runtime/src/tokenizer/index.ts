@@ -1,12 +1,13 @@
-import type { TokenizerData } from '../../../artifact/tokenizer.ts';
+import { BYTE, byteOf, CONTROL, TEXT, UNUSED } from '../../../artifact/tokenizer/kinds.ts';
+import type { TokenizerTables } from '../../../artifact/tokenizer/tables.ts';
 import { BitnetError } from '../../../errors.ts';
+import { finish, finishInSlices, type Steps } from '../../../slices.ts';
 import { ByteLevelBpe } from './bpe.ts';
 import { SentencePiece } from './sentencepiece.ts';
-import { finish, finishInSlices, type Steps } from './slices.ts';
 import { SpecialTokens } from './specials.ts';
 import { TextStream } from './stream.ts';
 import type { TextModel } from './text-model.ts';
-import { BYTE, byteOf, CONTROL, readVocabulary, TEXT, UNUSED, type Vocabulary } from './vocabulary.ts';
+import { type Vocabulary, vocabularyOf } from './vocabulary.ts';
 
 export interface EncodeOptions {
   /** Put the BOS token first, unless the text opens with it already. Default: as the model was trained. */
@@ -59,19 +60,12 @@ export interface TokenStream {
   end(): string;
 }
 
-/**
- * Builds the tokenizer of a model, in slices: a vocabulary of 128,000 tokens takes a few hundred milliseconds.
- * @throws BitnetError for a pre-tokenizer that we lack, and for a damaged vocabulary
- */
-export async function createTokenizer(data: TokenizerData): Promise<Tokenizer> {
-  return finishInSlices(build(data));
-}
-
-function* build(data: TokenizerData): Steps<Tokenizer> {
-  const vocabulary = yield* readVocabulary(data);
+/** The tokenizer of a model's tables, which it only views. @throws BitnetError for a pre-tokenizer that we lack */
+export function createTokenizer(tables: TokenizerTables): Tokenizer {
+  const vocabulary = vocabularyOf(tables);
   const model =
-    data.model === 'llama' ? yield* SentencePiece.build(data, vocabulary) : yield* ByteLevelBpe.build(data, vocabulary);
-  return new ModelTokenizer(data, vocabulary, model);
+    tables.scalars.model === 'llama' ? new SentencePiece(tables, vocabulary) : new ByteLevelBpe(tables, vocabulary);
+  return new ModelTokenizer(tables, vocabulary, model);
 }
 
 class ModelTokenizer implements Tokenizer {
@@ -87,14 +81,14 @@ class ModelTokenizer implements Tokenizer {
   readonly #added: SpecialTokens;
   readonly #all: SpecialTokens;
 
-  constructor(data: TokenizerData, vocabulary: Vocabulary, model: TextModel) {
-    this.vocab = data.tokens.length;
-    this.bos = data.bos;
-    this.eos = data.eos;
-    this.eot = data.eot;
+  constructor({ scalars }: TokenizerTables, vocabulary: Vocabulary, model: TextModel) {
+    this.vocab = vocabulary.texts.length;
+    this.bos = scalars.bos;
+    this.eos = scalars.eos;
+    this.eot = scalars.eot;
     this.stopTokens = vocabulary.stop;
-    this.#defaults = { addBos: data.addBos, addEos: data.addEos };
-    this.#spacePrefix = data.model === 'llama' && data.addSpacePrefix;
+    this.#defaults = { addBos: scalars.addBos, addEos: scalars.addEos };
+    this.#spacePrefix = scalars.model === 'llama' && scalars.addSpacePrefix;
     this.#vocabulary = vocabulary;
     this.#model = model;
     this.#added = new SpecialTokens(vocabulary.added);
@@ -123,7 +117,7 @@ class ModelTokenizer implements Tokenizer {
 
   tokenText(id: number): string {
     this.#check(id);
-    return this.#vocabulary.tokens[id]!;
+    return this.#vocabulary.texts.of(id);
   }
 
   tokenBytes(id: number): Uint8Array {

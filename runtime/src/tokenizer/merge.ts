@@ -1,4 +1,4 @@
-import type { Steps } from './slices.ts';
+import type { Steps } from '../../../slices.ts';
 
 /** Which neighbours may become one symbol, and which first. */
 export interface MergeRules {

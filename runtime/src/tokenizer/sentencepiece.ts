@@ -1,7 +1,7 @@
-import type { TokenizerData } from '../../../artifact/tokenizer.ts';
+import type { MergeTable } from '../../../artifact/tokenizer/merge-table.ts';
+import { mergesOf, type TokenizerTables } from '../../../artifact/tokenizer/tables.ts';
+import type { Steps } from '../../../slices.ts';
 import { type MergeRules, mergeSymbols } from './merge.ts';
-import { type MergeTable, readMerges } from './merge-table.ts';
-import type { Steps } from './slices.ts';
 import type { TextModel } from './text-model.ts';
 import { byteToken, type Vocabulary } from './vocabulary.ts';
 
@@ -15,22 +15,16 @@ const SPACE_MARK = '▁';
 export class SentencePiece implements TextModel {
   readonly #vocabulary: Vocabulary;
   readonly #unknown: number | null;
-  readonly #scores: readonly number[];
+  readonly #scores: Float32Array;
   readonly #merges: MergeTable | null;
   readonly #spacePrefix: boolean;
 
-  private constructor(data: TokenizerData, vocabulary: Vocabulary, merges: MergeTable | null) {
+  constructor(tables: TokenizerTables, vocabulary: Vocabulary) {
     this.#vocabulary = vocabulary;
-    this.#unknown = data.unknown;
-    this.#scores = data.scores;
-    this.#merges = merges;
-    this.#spacePrefix = data.addSpacePrefix;
-  }
-
-  /** @throws BitnetError for a merge that isn't a pair */
-  static *build(data: TokenizerData, vocabulary: Vocabulary): Steps<SentencePiece> {
-    const merges = data.merges.length > 0 ? yield* readMerges(data.merges, vocabulary.text) : null;
-    return new SentencePiece(data, vocabulary, merges);
+    this.#unknown = tables.scalars.unknown;
+    this.#scores = tables.scores;
+    this.#merges = mergesOf(tables);
+    this.#spacePrefix = tables.scalars.addSpacePrefix;
   }
 
   *encode(text: string, ids: number[]): Steps<void> {
@@ -47,7 +41,7 @@ export class SentencePiece implements TextModel {
     for (let n = 0; n < merged; n++) {
       if (n % 1024 === 1023) yield;
       const symbol = symbols[n]!;
-      if (symbol < this.#vocabulary.tokens.length) ids.push(symbol);
+      if (symbol < this.#vocabulary.texts.length) ids.push(symbol);
       else
         for (const byte of Buffer.from(pieces.textOf(symbol)))
           ids.push(byteToken(this.#vocabulary, this.#unknown, byte));
@@ -62,35 +56,37 @@ export class SentencePiece implements TextModel {
 /** The symbols of one text: tokens, and the characters that are no token, numbered after them. Rules are tokens. */
 class Pieces implements MergeRules {
   readonly #vocabulary: Vocabulary;
-  readonly #scores: readonly number[];
+  readonly #scores: Float32Array;
   readonly #foreign: string[] = [];
   readonly #foreignIds = new Map<string, number>();
 
-  constructor(vocabulary: Vocabulary, scores: readonly number[]) {
+  constructor(vocabulary: Vocabulary, scores: Float32Array) {
     this.#vocabulary = vocabulary;
     this.#scores = scores;
   }
 
   idOf(char: string): number {
-    const known = this.#vocabulary.text.get(char) ?? this.#foreignIds.get(char);
+    const token = this.#vocabulary.texts.find(char);
+    if (token >= 0) return token;
+    const known = this.#foreignIds.get(char);
     if (known !== undefined) return known;
     if (/^\p{Cs}$/u.test(char)) return this.idOf('\ufffd');
-    const id = this.#vocabulary.tokens.length + this.#foreign.length;
+    const id = this.#vocabulary.texts.length + this.#foreign.length;
     this.#foreign.push(char);
     this.#foreignIds.set(char, id);
     return id;
   }
 
   textOf(id: number): string {
-    const { tokens } = this.#vocabulary;
-    return id < tokens.length ? tokens[id]! : this.#foreign[id - tokens.length]!;
+    const { texts } = this.#vocabulary;
+    return id < texts.length ? texts.of(id) : this.#foreign[id - texts.length]!;
   }
 
   find(left: number, right: number): number {
     const first = this.textOf(left);
     const second = this.textOf(right);
     if (first.length + second.length > this.#vocabulary.longest) return -1;
-    return this.#vocabulary.text.get(first + second) ?? -1;
+    return this.#vocabulary.texts.find(first + second);
   }
 
   priority(token: number): number {

@@ -1,4 +1,4 @@
-import type { Steps } from './slices.ts';
+import type { Steps } from '../../../slices.ts';
 
 /** How one tokenizer family turns text without control or added tokens into ids, and its tokens into bytes. */
 export interface TextModel {
