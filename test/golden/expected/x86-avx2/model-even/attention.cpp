@@ -1,8 +1,9 @@
 // Rotary positions, the KV cache and causal grouped-query attention: 8 heads of 16 on 2 of keys and values.
 //
-// The cache of a sequence, for each layer and KV head: keys as [position / 16][dimension][position % 16], so that one
-// vector holds sixteen positions' worth of one dimension and scores need no horizontal sums; then values as
-// [position][dimension].
+// The cache of a sequence is cut into blocks of kBlock positions, so that what is used of it lies together, and huge pages
+// take little more memory than that. In a block, for each layer and KV head: keys as [position / 16][dimension]
+// [position % 16], so that one vector holds sixteen positions' worth of one dimension and scores need no horizontal sums;
+// then values as [position][dimension].
 // Written from templates/cpp/attention.cpp.hbs for target x86-avx2.
 #include <cmath>
 #include <cstring>
@@ -25,6 +26,8 @@ constexpr int kRotated = 16; // dimensions of a head that rotate
 constexpr int kTokens = 8; // tokens of a sequence that share each key and value read
 constexpr int kQueries = 4, kWide = 1; // in registers: queries x sixteens of positions or dimensions
 constexpr int kRun = 64; // positions whose keys or values stay in the first cache
+constexpr int kBlock = 128; // positions of a block of the KV cache
+static_assert(kBlock % kRun == 0, "a run stays in its block");
 
 const double kFrequencies[kRotated / 2] = {
     1.0,
@@ -42,18 +45,41 @@ inline void store(uint16_t *p, bn_f32 v) { bn_store_f16(p, v); }
 
 inline int64_t padded(int64_t positions) { return (positions + 15) / 16 * 16; }
 
-// Where one layer's and KV head's keys and values stand in the cache.
+// Positions of a block: a cache that is smaller than one is a smaller block.
+inline int64_t block_positions(int32_t capacity) { return capacity < kBlock ? padded(capacity) : kBlock; }
+
+// What a block holds of one layer and KV head, and of all of them.
+inline int64_t head_values(int32_t capacity) { return block_positions(capacity) * (kDim + kRow); }
+inline int64_t block_values(int32_t capacity) { return int64_t{2} * kKvHeads * head_values(capacity); }
+
+// Where one layer's and KV head's keys and values stand in the cache: in its first block, and how far apart blocks are.
 template <typename Cache>
 struct Slot {
-  Cache *keys, *values;
+  Cache *first_keys, *first_values;
+  int64_t stride;
+
+  // Of sixteen positions, from the one that is asked for; the next ones follow, up to the end of its block.
+  Cache *keys(int32_t position) const {
+    return first_keys + position / kBlock * stride + position % kBlock / 16 * 16 * kDim + position % 16;
+  }
+  // Of one position, and so on.
+  Cache *values(int32_t position) const {
+    return first_values + position / kBlock * stride + position % kBlock * kRow;
+  }
 };
 
 template <typename Cache>
 inline Slot<Cache> slot(const bn_step_args *args, int32_t sequence, int32_t layer, int32_t head) {
-  const int64_t positions = padded(args->kv_capacity);
+  const int32_t capacity = args->kv_capacity;
   Cache *base = reinterpret_cast<Cache *>(args->kv + sequence * args->kv_sequence_bytes);
-  base += (int64_t{layer} * kKvHeads + head) * positions * (kDim + kRow);
-  return {base, base + positions * kDim};
+  base += (int64_t{layer} * kKvHeads + head) * head_values(capacity);
+  return {base, base + block_positions(capacity) * kDim, block_values(capacity)};
+}
+
+// Where the run that a position is in ends, or `end` where that comes first.
+inline int32_t run_end(int32_t position, int32_t end) {
+  const int32_t next = (position / kRun + 1) * kRun;
+  return next < end ? next : end;
 }
 
 // Rotates each dimension of the first half with its partner in the second: (i, i + 8).
@@ -76,11 +102,11 @@ void store_kv(const bn_step_args *args, const bn_token &token, int32_t layer, in
   Cache converted[kRow];
   std::memcpy(row, key, sizeof(float) * kDim);
   for (int i = 0; i < kRow; i += BN_LANES) store(converted + i, bn_load(row + i));
-  Cache *keys = cache.keys + int64_t{token.position / 16} * 16 * kDim + token.position % 16;
+  Cache *keys = cache.keys(token.position);
   for (int d = 0; d < kDim; ++d) keys[d * 16] = converted[d];
 
   std::memcpy(row, qkv + kValue + head * kDim, sizeof(float) * kDim);
-  Cache *values = cache.values + int64_t{token.position} * kRow;
+  Cache *values = cache.values(token.position);
   for (int i = 0; i < kRow; i += BN_LANES) store(values + i, bn_load(row + i));
 }
 
@@ -186,9 +212,9 @@ void attend(const Slot<Cache> cache, int32_t head, int32_t first_position, const
     for (int i = 0; i < kCount; ++i) scores[i] = rows + int64_t{i} * end + position;
   };
 
-  for (int32_t from = 0; from < end; from += kRun) {
-    const int32_t count = from + kRun < end ? kRun : end - from;
-    const auto *keys = run_of<kShared>(cache.keys + int64_t{from} * kDim, int64_t{count} * kDim, converted);
+  for (int32_t from = 0; from < end; from = run_end(from, end)) {
+    const int32_t count = run_end(from, end) - from;
+    const auto *keys = run_of<kShared>(cache.keys(from), int64_t{count} * kDim, converted);
     const auto at = [&](int32_t position, auto wide) {
       constexpr int kWidth = decltype(wide)::value;
       scores_from(from + position);
@@ -205,9 +231,9 @@ void attend(const Slot<Cache> cache, int32_t head, int32_t first_position, const
   for (int i = 0; i < kCount; ++i) softmax(scores[i], first_position + i / kGroup + 1, end);
 
   std::memset(mixed, 0, sizeof(float) * kCount * kRow);
-  for (int32_t from = 0; from < length; from += kRun) {
-    const int32_t count = from + kRun < length ? kRun : length - from;
-    const auto *values = run_of<kShared>(cache.values + int64_t{from} * kRow, int64_t{count} * kRow, converted);
+  for (int32_t from = 0; from < length; from = run_end(from, length)) {
+    const int32_t count = run_end(from, length) - from;
+    const auto *values = run_of<kShared>(cache.values(from), int64_t{count} * kRow, converted);
     scores_from(from);
     for (int i = 0; i < kWhole; i += kQueries) mix<kQueries>(mixed + i * kRow, scores + i, values, count);
     if constexpr (kRest > 0) mix<kRest>(mixed + kWhole * kRow, scores + kWhole, values, count);
@@ -249,7 +275,8 @@ void attend_all(const bn_step_args *args, int32_t layer, const float *qkv, float
 } // namespace
 
 int64_t bn_kv_bytes(int32_t kv_type, int32_t kv_capacity) {
-  const int64_t values = int64_t{2} * kKvHeads * padded(kv_capacity) * (kDim + kRow);
+  const int64_t positions = block_positions(kv_capacity);
+  const int64_t values = (kv_capacity + positions - 1) / positions * block_values(kv_capacity);
   return (values * (kv_type == BN_KV_F16 ? 2 : 4) + 63) / 64 * 64;
 }
 
