@@ -93,7 +93,9 @@ function explainArtifact({ model, weights, targets: built }: Manifest, wanted: s
     architecture: model.architecture,
     tables: tensors.filter(isTable).map(({ name, encoding, rows, cols }) => ({ name, encoding, rows, cols })),
     targets: entries.map(([target, { layout, flags, compiler, kernels }]) => {
-      const uses = [...new Set(kernels.flatMap((kernel) => kernel.uses))];
+      const uses = weights[layout].layers.tensors
+        .map(({ name }) => name)
+        .filter((name) => kernels.some((kernel) => kernel.uses.includes(name)));
       const matrices = uses.map((use) =>
         matrix(
           use,

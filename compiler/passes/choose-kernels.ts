@@ -79,8 +79,12 @@ function layoutsOf(steps: Steps, tuned: readonly Tuned[]): Steps {
   });
 }
 
+/** The matrices that are read in part have the layout for it. */
 function mapMatrices(steps: Steps, map: (step: BitLinear) => Step[]): Steps {
-  return { ...steps, layer: steps.layer.flatMap((step) => (step.op === 'bitlinear' ? map(step) : [step])) };
+  return {
+    ...steps,
+    layer: steps.layer.flatMap((step) => (step.op === 'bitlinear' && !step.skips ? map(step) : [step])),
+  };
 }
 
 /** One step for each part, which writes where the fused matrix would have. */

@@ -23,7 +23,7 @@ export type PlanRequest = KernelRequest & HeadRequest & SkipRequest;
 export function planModel(ir: ModelIR, request: PlanRequest = {}): Plan {
   const architecture = architectureOf(ir.architecture);
   verifyModel(ir, architecture);
-  const steps = skipZeros(ir, chooseKernels(ir, lower(ir, architecture), request), request);
+  const steps = chooseKernels(ir, skipZeros(ir, lower(ir, architecture), request), request);
   const { buffers, workspaceBytes } = assignBuffers(ir, steps);
   return {
     name: ir.name,

@@ -17,7 +17,7 @@ const REASON = 'skips what meets a zero of relu2';
 
 /**
  * Packs `up` by rows and `down` by columns, so that a step of one token can skip those that meet zeros. The gate, which
- * says where the zeros are, becomes a matrix of its own that is computed first; it and all others stay as they are.
+ * says where the zeros are, becomes a matrix of its own that is computed first.
  */
 export function skipZeros(ir: ModelIR, steps: Steps, { skipZeros: wanted = true }: SkipRequest): Steps {
   if (!wanted || ir.hyper.activation !== 'relu2') return steps;
@@ -42,6 +42,6 @@ function rewrite(step: BitLinear, rows: number): BitLinear[] {
   }
 }
 
-function inPart({ tile: _tile, ...step }: BitLinear, skips: 'rows' | 'columns'): BitLinear {
+function inPart(step: BitLinear, skips: 'rows' | 'columns'): BitLinear {
   return { ...step, layout: SKIPPING[skips].id, skips, reason: REASON };
 }

@@ -30,11 +30,11 @@ export interface Candidate {
   readonly cost: Cost;
 }
 
-/** The distinct matrix shapes of a plan, in order of first use. */
+/** The distinct matrix shapes of a plan, but for those that are read in part, in order of first use. */
 export function shapesOf(plan: Plan): MatrixShape[] {
   const shapes = new Map<string, MatrixShape>();
   for (const step of plan.layer) {
-    if (step.op !== 'bitlinear') continue;
+    if (step.op !== 'bitlinear' || step.skips) continue;
     const { use, m, k } = step;
     const packed = plan.weights.layer.find((tensor) => tensor.kind === 'codes' && tensor.name === step.codes);
     const parts = packed?.kind === 'codes' ? packed.parts.map(({ rows }) => rows) : [];

@@ -69,7 +69,7 @@ model('explains an artifact, and a model file alike', async () => {
   assert.is(built.targets[0].target, native);
   assert.equal(built.targets[0].matrices, planned.targets[0].matrices);
   const uses = built.targets[0].matrices.map(({ use }: { use: string }) => use);
-  assert.equal(uses, ['qkv', 'attn_output', 'gate_up', 'down']);
+  assert.equal(uses, ['qkv', 'attn_output', 'gate', 'up', 'down']);
   const { stdout } = await invoke(['explain', artifact]);
   assert.match(stdout, /^qkv +512 × 256 +GEMV .*heuristic +bn_bitlinear_i2_gemv_m512k256_/m);
   assert.match(stdout, /^head: the embedding$/m);

@@ -1,6 +1,6 @@
 import type { Tuned } from '../../compiler/index.ts';
 import type { ModelIR } from '../../compiler/ir/model.ts';
-import { families } from '../../compiler/kernels/index.ts';
+import { families, LAYOUTS } from '../../compiler/kernels/index.ts';
 import { formatName } from '../../compiler/kernels/name.ts';
 import { planModel } from '../../compiler/passes/index.ts';
 import { shapesOf } from '../../compiler/tune/candidates.ts';
@@ -26,7 +26,7 @@ export function madeUpTuning(ir: ModelIR, target: Target, layouts: readonly stri
       });
       return { family: family.id, tile: tiles[index % tiles.length]!, reason: 'tuned: made up' };
     };
-    const all = [...new Set(families.map(({ layout }) => layout))];
+    const all = Object.values(LAYOUTS).map(({ id }) => id);
     return {
       ...shape,
       uses: [...shape.uses],

@@ -39,6 +39,7 @@ async function run(script: string): Promise<{ status: number | null; signal: str
     presencePenalty: 0,
     frequencyPenalty: 0,
     penaltyLastN: 0,
+    screen: false,
     seed: 0,
   };
   const prelude = `

@@ -6,7 +6,7 @@ import { families, type KernelKind, LAYOUTS } from '../../compiler/kernels/index
 import { planModel } from '../../compiler/passes/index.ts';
 import { selectKernels } from '../../compiler/passes/select-kernels.ts';
 import { render, templateFolder } from '../../compiler/render/environment.ts';
-import { renderBuildScript, renderSources } from '../../compiler/render/index.ts';
+import { renderBuildScript, renderKernels, renderSources } from '../../compiler/render/index.ts';
 import { attentionView, kernelView, modelView } from '../../compiler/render/views.ts';
 import { targets } from '../../targets/index.ts';
 import { specOf } from '../support/kernel-library.ts';
@@ -68,7 +68,7 @@ test('every source is built, every kernel declared, and the output says what mad
     const sources = KINDS.flatMap((kernel) => sourcesOf(ir, kernel));
     const script = renderBuildScript(sources, target, 'abc');
     const declared = sources.flatMap(({ file, text }) => (file === 'kernels.h' ? text : [])).join();
-    assert.match(script.text, /BN_MODEL_KEY="abc"/);
+    assert.match(script.text, /BN_MODEL_KEY=\\"abc\\"/);
     for (const { file, text } of sources) {
       if (!file.endsWith('.cpp')) continue;
       assert.ok(script.text.includes(`  ${file}\n`), file);
@@ -92,16 +92,16 @@ test('generated text is what a person would write: no tabs, no blanks at the end
 });
 
 test('every template of the folder belongs to a program', () => {
-  const files = KINDS.flatMap((kernel) => sourcesOf(sketch(), kernel).map(({ file }) => file));
+  const screened = planModel(sketch(), { screen: 4 });
+  const sources = [
+    ...KINDS.flatMap((kernel) => sourcesOf(sketch(), kernel)),
+    ...renderSources(screened, target, selectKernels(screened, target)),
+    ...renderKernels([specOf(families[0], { m: 16, k: 16 }, target)], target, 1),
+  ];
+  const script = renderBuildScript(sources, target, 'key');
+  const used = new Set([...sources, script].flatMap(({ text }) => /templates\/cpp\/(\S+\.hbs)/.exec(text)?.[1] ?? []));
   const templates = readdirSync(templateFolder()).filter((file) => file.endsWith('.hbs'));
-  for (const template of templates) {
-    const output = template.replace('.hbs', '');
-    const family = families.find(({ id }) => output === `${id}.cpp`);
-    const used = family
-      ? files.some((file) => file.startsWith(`bn_${family.id}_`))
-      : [...files, 'CMakeLists.txt'].includes(output);
-    assert.ok(used, join('templates/cpp', template));
-  }
+  for (const template of templates) assert.ok(used.has(template), join('templates/cpp', template));
 });
 
 test.run();
