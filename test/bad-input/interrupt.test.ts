@@ -47,7 +47,7 @@ for (const stage of ['pack', 'build'] as const) {
   interrupt(`a compilation that is aborted in stage ${stage} leaves nothing`, async () => {
     const out = join(folder, `aborted-${stage}`);
     const stop = new AbortController();
-    const abort = () => setTimeout(() => stop.abort(), stage === 'build' ? 1500 : 0);
+    const abort = () => setTimeout(() => stop.abort(), stage === 'build' ? 200 : 0);
     await withEnvironment({ BITNET_CACHE: join(folder, `aborted-${stage}-cache`) }, async () => {
       const onProgress = (progress: Progress) => progress.stage === stage && abort();
       const error = await compile(FIXTURE, { target: TARGET, out, signal: stop.signal, onProgress }).then(

@@ -26,7 +26,6 @@ function specsOf(target: Target): KernelSpec[] {
   const specs = families.flatMap((family) => {
     const tile = family.defaultTile(TILED, target);
     const tiles = [
-      { ...tile, columns: 64 },
       { ...tile, columns: 96 },
       tile.held === undefined ? { ...tile, rows: 48 } : { ...tile, rows: 64, held: 32 },
       ...(family.takes === 'many' ? [{ ...tile, rows: 16, tokens: 7 }] : []),

@@ -170,7 +170,7 @@ async function build({ target, compiler }: Bed, folder: string, table: Table): P
     `COARSE_BYTES=${screenBytes(rows, cols, bits)}`,
     ...(bits === 5 ? ['FIFTH'] : []),
   ];
-  const flags = ['-std=c++20', '-O2', '-Wall', '-Wextra', '-Werror', '-ffp-contract=off', '-pthread', ...target.flags];
+  const flags = ['-std=c++20', '-O1', '-Wall', '-Wextra', '-Werror', '-ffp-contract=off', '-pthread', ...target.flags];
   const sources = [main, join(folder, 'head.cpp'), '-o', program];
   const options = [...flags, ...includes.map((path) => `-I${path}`), ...defined.map((name) => `-D${name}`)];
   await execFile(compiler.command, [...options, ...(compiler.cross ? ['-static'] : []), ...sources]);
