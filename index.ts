@@ -43,7 +43,7 @@ export const isArtifact = (path: string): boolean => existsSync(join(path, 'mani
  * @throws BitnetError for a model that cannot be read or compiled, and for a target that this machine cannot run
  */
 export async function load(path: string = defaultModel(), options: LoadOptions = {}): Promise<Model> {
-  const { out, kernel, head, config, screen, tuned, skipZeros, i2sLayout, force, ...rest } = options;
+  const { out, ...rest } = splitOptions(options).others;
   const target = options.target === 'native' ? undefined : options.target;
   if (target !== undefined && !isArtifact(path)) requireRunnable(target);
   const threads = options.threads ?? defaultThreads();
@@ -63,11 +63,16 @@ export async function artifactOf(path: string, options: CompileOptions): Promise
   return (await compile(path, options)).artifact;
 }
 
+/** The options that say how a model file is compiled, apart from the others. */
+function splitOptions<T extends LowerOptions>(options: T) {
+  const { kernel, head, config, screen, tuned, skipZeros, i2sLayout, force, ...others } = options;
+  const lowering: LowerOptions = { kernel, head, config, screen, tuned, skipZeros, i2sLayout, force };
+  return { lowering, others };
+}
+
 /** Throws a BitnetError for options that an artifact, which is compiled already, cannot follow. */
 export function refuseLowering(path: string, options: LowerOptions): void {
-  const { kernel, head, config, screen, tuned, skipZeros, i2sLayout, force } = options;
-  const asks = { kernel, head, config, screen, tuned, skipZeros, i2sLayout, force };
-  const [asked] = Object.entries(asks).filter(([, value]) => value !== undefined);
+  const [asked] = Object.entries(splitOptions(options).lowering).filter(([, value]) => value !== undefined);
   if (!asked) return;
   throw new BitnetError(`${path} is compiled already: option ${asked[0]} is for model files`, {
     hint: 'compile the model file again with it',

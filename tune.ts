@@ -6,6 +6,7 @@ import {
   tuneModel,
 } from './compiler/index.ts';
 import { defaultThreads } from './runtime/src/addon.ts';
+import { Prompts } from './runtime/src/benchmark.ts';
 import { openArtifact, readArtifact } from './runtime/src/index.ts';
 import { KernelBench } from './runtime/src/kernel-bench.ts';
 
@@ -33,13 +34,9 @@ async function openTrial(artifact: string, target: string, threads: number): Pro
     contextLength: Math.min(context, PROMPT + GENERATED + 1),
   });
   const prompt = Math.min(PROMPT, Math.floor(model.contextLength / 2));
-  let random = 1;
-  const token = () => {
-    random = (Math.imul(random, 1664525) + 1013904223) >>> 0;
-    return Math.floor((random / 2 ** 32) * vocab);
-  };
+  const prompts = new Prompts(vocab);
   const run = async () => {
-    const tokens = Array.from({ length: prompt }, token);
+    const tokens = prompts.fresh(prompt);
     const maxTokens = Math.min(GENERATED, model.contextLength - prompt);
     const { stats } = await model.generate(tokens, { maxTokens, temperature: 0, ignoreEos: true }).result;
     return {

@@ -210,6 +210,19 @@ export function sectionFor(config: KernelConfig, m: number, k: number): KernelSe
   return config.sections.find((section) => section.m === m && section.k === k);
 }
 
+/** A tile, and the shape of projection that it is for. */
+type ShapeTile = Omit<KernelSection, 'name' | 'line'>;
+
+/** Sections as formatKernelConfig writes them, one for each shape: of several tiles the first. */
+export function numberSections(tiles: Iterable<ShapeTile>): KernelSection[] {
+  const sections = new Map<string, KernelSection>();
+  for (const { m, k, BM, BK, bm } of tiles) {
+    const [name, line] = [`Kernels_${sections.size}`, 7 * sections.size + 1];
+    if (!sections.has(`${m} ${k}`)) sections.set(`${m} ${k}`, { name, line, m, k, BM, BK, bm });
+  }
+  return [...sections.values()];
+}
+
 /** Writes sections as bitnet.cpp's kernel_config.ini has them. */
 export function formatKernelConfig(sections: readonly KernelSection[]): string {
   return sections

@@ -4,7 +4,7 @@ import { targets } from '../../targets/index.ts';
 import type { ModelIR, TableTile } from '../ir/model.ts';
 import { pad16, type Step } from '../ir/plan.ts';
 import { layerLinears } from '../ir/verify.ts';
-import { type KernelConfig, type KernelSection, sectionFor } from '../kernels/config.ts';
+import { type KernelConfig, type KernelSection, numberSections, sectionFor } from '../kernels/config.ts';
 import { type KernelKind, LAYOUTS, layoutOf } from '../kernels/index.ts';
 import type { Layout } from '../kernels/layout.ts';
 import { defaultTableTile, misfit, sameTile } from '../kernels/table-tile.ts';
@@ -159,15 +159,13 @@ function kindOf(ir: ModelIR, config: KernelConfig): KernelKind {
 /** The tiles of a plan as sections of a kernel .ini, one for each shape of projection; none where the layout has none. */
 export function sectionsOf(ir: ModelIR, { layer }: Pick<Steps, 'layer'>): KernelSection[] {
   const linears = layerLinears(ir);
-  const shapes = new Map<string, KernelSection>();
-  for (const step of layer) {
-    if (step.op !== 'bitlinear' || !step.tile) continue;
-    for (const name of MATRICES[step.use]) {
+  const tiles = layer.flatMap((step) => {
+    const tile = step.op === 'bitlinear' && step.tile;
+    if (!tile) return [];
+    return MATRICES[step.use].map((name) => {
       const { rows: m, cols: k } = linears.find((linear) => linear.name === name)!;
-      const line = 7 * shapes.size + 1;
-      const section = { name: `Kernels_${shapes.size}`, line, m, k, ...step.tile };
-      if (!shapes.has(`${m} ${k}`)) shapes.set(`${m} ${k}`, section);
-    }
-  }
-  return [...shapes.values()];
+      return { m, k, ...tile };
+    });
+  });
+  return numberSections(tiles);
 }

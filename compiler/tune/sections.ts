@@ -1,5 +1,5 @@
 import { BitnetError } from '../../errors.ts';
-import type { KernelSection } from '../kernels/config.ts';
+import { type KernelSection, numberSections } from '../kernels/config.ts';
 import type { Tuned, TunedShape } from './tuned-file.ts';
 
 const ofLayout = ({ layouts }: TunedShape, id: string) => layouts.find(({ layout }) => layout === id);
@@ -27,16 +27,10 @@ export function tunedSections({ model, shapes }: Tuned): KernelSection[] {
       hint: 'give it more time: --minutes',
     });
   }
-  const sections = new Map<string, KernelSection>();
-  for (const shape of shapes) {
-    const tile = ofLayout(shape, best)?.kernels.one.tile;
-    if (tile?.held === undefined) continue;
-    for (const m of shape.parts) {
-      const key = `${m} ${shape.k}`;
-      const [name, line] = [`Kernels_${sections.size}`, 7 * sections.size + 1];
-      const section = { name, line, m, k: shape.k, BM: tile.rows, BK: tile.columns, bm: tile.held };
-      if (!sections.has(key)) sections.set(key, section);
-    }
-  }
-  return [...sections.values()];
+  const tiles = shapes.flatMap((shape) => {
+    const { rows: BM, columns: BK, held: bm } = ofLayout(shape, best)?.kernels.one.tile ?? {};
+    if (BM === undefined || BK === undefined || bm === undefined) return [];
+    return shape.parts.map((m) => ({ m, k: shape.k, BM, BK, bm }));
+  });
+  return numberSections(tiles);
 }

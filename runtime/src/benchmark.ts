@@ -183,7 +183,7 @@ function rowOf({ runs, ...test }: Test, manifest: Manifest): BenchmarkRow {
 }
 
 /** What each sequence has in its context, the same every time, so that the KV cache need not be filled again. */
-class Prompts {
+export class Prompts {
   readonly #vocab: number;
   readonly #sequences: number[][] = [];
   #state = 1;
