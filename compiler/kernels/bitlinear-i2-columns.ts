@@ -1,5 +1,6 @@
 import { pad16 } from '../ir/plan.ts';
 import { blocksOf, type Layout, packedBytes } from './layout.ts';
+import type { Tile } from './name.ts';
 import { panelGemm } from './panel-gemm.ts';
 import { type KernelFamily, refusal } from './spec.ts';
 
@@ -35,8 +36,16 @@ export const bitlinearI2ColumnsGemv: KernelFamily = {
   scratchBytes: ({ m, k }) => 4 * (pad256(m) + pad16(k) + 16),
 };
 
+/** Tiles whose panels are unpacked together: four row groups share bytes, so tiles of fewer would read them again. */
+export const panelsOf = ({ rows }: Tile): number => Math.max(1, Math.floor(64 / rows));
+
+const oneTile = panelGemm('bitlinear_i2_columns_gemm', i2Columns);
+
 /** Y = W Q for many tokens. */
-export const bitlinearI2ColumnsGemm: KernelFamily = panelGemm('bitlinear_i2_columns_gemm', i2Columns);
+export const bitlinearI2ColumnsGemm: KernelFamily = {
+  ...oneTile,
+  scratchBytes: (shape, tile) => panelsOf(tile) * oneTile.scratchBytes(shape, tile),
+};
 
 /** Columns that are packed together: as many as the nearest cache holds. */
 const COLUMNS_AT_ONCE = 64;

@@ -2,6 +2,7 @@ import type { Target } from '../../targets/target.ts';
 import { encodedBytes } from '../import/encodings/index.ts';
 import type { Encoding } from '../ir/model.ts';
 import { type Buffer, needsBarrier, type PackedTensor, type Plan, pad16, pad64, type Step } from '../ir/plan.ts';
+import { panelsOf } from '../kernels/bitlinear-i2-columns.ts';
 import { families, layoutOf, SKIPPING } from '../kernels/index.ts';
 import { blocksOf, type Layout, packedBytes } from '../kernels/layout.ts';
 import { STRETCH_ROWS, screenBytes, screenLayout, screenScratch } from '../kernels/screen.ts';
@@ -58,6 +59,7 @@ export function kernelView(spec: KernelSpec, target: Target) {
   const kind = layout.id.split('_')[0];
   const { rows, columns, held = rows, tokens } = tile;
   const unpack = unpackOf(layout);
+  const panels = unpack === 'columns' ? panelsOf(tile) : null;
   // Of a matrix that is packed by columns, sixteen are unpacked at a time.
   const blockColumns = Math.max(16, layout.columns);
   return {
@@ -85,7 +87,8 @@ export function kernelView(spec: KernelSpec, target: Target) {
     chunkBlocks: columns / layout.columns,
     chunkSteps: columns / 16,
     tileGroups: rows / 16,
-    tiled: rows > 16,
+    panels,
+    tiled: rows > 16 || panels !== null,
     heldGroups: held / 16,
     severalHeld: held > 16,
     /** Tiles for the tokens that are left of whole ones. */
@@ -282,7 +285,7 @@ function stepView(plan: Plan, choices: readonly Choice[], step: Step, next: Step
         gemv: gemv.name,
         gemvGroups: (gemv.tile.held ?? gemv.tile.rows) / 16,
         gemm: gemm.name,
-        gemmGroups: gemm.tile.rows / 16,
+        gemmGroups: (gemm.tile.rows / 16) * (step.skips === 'columns' ? panelsOf(gemm.tile) : 1),
       };
     }
     case 'rope_store':

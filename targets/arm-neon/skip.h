@@ -63,17 +63,15 @@ static inline void bn_columns_add(int32_t *sums, const uint8_t *const *columns, 
   }
 }
 
-template <int Groups>
-static inline void bn_i2_columns_unpack(uint8_t *panel, const uint8_t *weights, int64_t column_bytes, int32_t quads,
-                                        int32_t group) {
+static inline void bn_i2_columns_unpack(uint8_t *const *panels, int64_t stride, const uint8_t *weights,
+                                        int64_t column_bytes, int32_t quads, int32_t group, int32_t count) {
   for (int32_t quad = 0; quad < quads; ++quad, weights += 4 * column_bytes) {
-    for (int g = 0; g < Groups; ++g) {
-      const int32_t at = group + g;
-      uint8_t *out = panel + (int64_t{quad} * Groups + g) * 64;
-      for (int lane = 0; lane < 4; ++lane) {
-        const auto codes = [=](int c) { return vld1q_u8(weights + c * column_bytes + at / 16 * 64 + 16 * lane); };
-        const bn_interleaved four = bn_interleave(codes(0), codes(1), codes(2), codes(3));
-        vst1q_u8(out + 16 * lane, vreinterpretq_u8_s8(bn_codes_at(four.rows[at / 4 % 4], at % 4)));
+    for (int lane = 0; lane < 4; ++lane) {
+      const auto codes = [=](int c) { return vld1q_u8(weights + c * column_bytes + 16 * lane); };
+      const bn_interleaved four = bn_interleave(codes(0), codes(1), codes(2), codes(3));
+      for (int32_t g = 0; g < count; ++g) {
+        const int8x16_t rows = bn_codes_at(four.rows[group / 4], (group + g) % 4);
+        vst1q_u8(panels[g] + quad * stride + 16 * lane, vreinterpretq_u8_s8(rows));
       }
     }
   }

@@ -38,15 +38,15 @@ static inline void bn_columns_add(int32_t *sums, const uint8_t *const *columns, 
   }
 }
 
-// Unpacks `Groups` row groups of a matrix by columns: panel[(quad * Groups + g) * 64 + 4r + j].
-template <int Groups>
-static inline void bn_i2_columns_unpack(uint8_t *panel, const uint8_t *weights, int64_t column_bytes, int32_t quads,
-                                        int32_t group) {
+// Unpacks row groups of a matrix by columns, `count` of them that share bytes (group / 4 is the same), each to a panel of
+// its own: panels[g][quad * stride + 4r + j].
+static inline void bn_i2_columns_unpack(uint8_t *const *panels, int64_t stride, const uint8_t *weights,
+                                        int64_t column_bytes, int32_t quads, int32_t group, int32_t count) {
   for (int64_t column = 0; column < quads * 4; ++column) {
-    for (int g = 0; g < Groups; ++g) {
-      const uint8_t *codes = weights + column * column_bytes + (group + g) / 16 * 64;
-      uint8_t *rows = panel + (column / 4 * Groups + g) * 64 + column % 4;
-      for (int r = 0; r < 16; ++r) rows[4 * r] = codes[bn_column_byte(group + g, r)] >> ((group + g) % 4 * 2) & 3;
+    const uint8_t *codes = weights + column * column_bytes;
+    for (int g = 0; g < count; ++g) {
+      uint8_t *rows = panels[g] + column / 4 * stride + column % 4;
+      for (int r = 0; r < 16; ++r) rows[4 * r] = codes[bn_column_byte(group, r)] >> ((group + g) % 4 * 2) & 3;
     }
   }
 }

@@ -63,30 +63,25 @@ static inline void bn_columns_add(int32_t *sums, const uint8_t *const *columns, 
 // Of one column: the four dwords that have a row group's codes, rows 4L to 4L + 3 in dword L.
 static inline __m128i bn_column_rows(const uint8_t *column, int32_t group) {
   int32_t dwords[4];
-  for (int lane = 0; lane < 4; ++lane) std::memcpy(dwords + lane, column + 16 * lane + group / 4 % 4 * 4, 4);
+  for (int lane = 0; lane < 4; ++lane) std::memcpy(dwords + lane, column + 16 * lane + group / 4 * 4, 4);
   return _mm_loadu_si128(reinterpret_cast<const __m128i *>(dwords));
 }
 
-template <int Groups>
-static inline void bn_i2_columns_unpack(uint8_t *panel, const uint8_t *weights, int64_t column_bytes, int32_t quads,
-                                        int32_t group) {
-  const __m128i mask = _mm_set1_epi8(0x03);
+static inline void bn_i2_columns_unpack(uint8_t *const *panels, int64_t stride, const uint8_t *weights,
+                                        int64_t column_bytes, int32_t quads, int32_t group, int32_t count) {
+  const __m256i mask = _mm256_set1_epi8(0x03);
   for (int32_t quad = 0; quad < quads; ++quad, weights += 4 * column_bytes) {
-    for (int g = 0; g < Groups; ++g) {
-      const int32_t at = group + g;
-      const __m128i shift = _mm_cvtsi32_si128(at % 4 * 2);
-      __m128i codes[4];
-      for (int c = 0; c < 4; ++c) {
-        const __m128i packed = bn_column_rows(weights + c * column_bytes + at / 16 * 64, at);
-        codes[c] = _mm_and_si128(_mm_srl_epi16(packed, shift), mask);
-      }
-      const __m128i low01 = _mm_unpacklo_epi8(codes[0], codes[1]), high01 = _mm_unpackhi_epi8(codes[0], codes[1]);
-      const __m128i low23 = _mm_unpacklo_epi8(codes[2], codes[3]), high23 = _mm_unpackhi_epi8(codes[2], codes[3]);
-      __m128i *out = reinterpret_cast<__m128i *>(panel + (int64_t{quad} * Groups + g) * 64);
-      _mm_storeu_si128(out, _mm_unpacklo_epi16(low01, low23));
-      _mm_storeu_si128(out + 1, _mm_unpackhi_epi16(low01, low23));
-      _mm_storeu_si128(out + 2, _mm_unpacklo_epi16(high01, high23));
-      _mm_storeu_si128(out + 3, _mm_unpackhi_epi16(high01, high23));
+    __m128i codes[4];
+    for (int c = 0; c < 4; ++c) codes[c] = bn_column_rows(weights + c * column_bytes, group);
+    const __m128i low01 = _mm_unpacklo_epi8(codes[0], codes[1]), high01 = _mm_unpackhi_epi8(codes[0], codes[1]);
+    const __m128i low23 = _mm_unpacklo_epi8(codes[2], codes[3]), high23 = _mm_unpackhi_epi8(codes[2], codes[3]);
+    const __m256i first = _mm256_set_m128i(_mm_unpackhi_epi16(low01, low23), _mm_unpacklo_epi16(low01, low23));
+    const __m256i second = _mm256_set_m128i(_mm_unpackhi_epi16(high01, high23), _mm_unpacklo_epi16(high01, high23));
+    for (int32_t g = 0; g < count; ++g) {
+      const __m128i shift = _mm_cvtsi32_si128((group + g) % 4 * 2);
+      __m256i *out = reinterpret_cast<__m256i *>(panels[g] + quad * stride);
+      _mm256_storeu_si256(out, _mm256_and_si256(_mm256_srl_epi16(first, shift), mask));
+      _mm256_storeu_si256(out + 1, _mm256_and_si256(_mm256_srl_epi16(second, shift), mask));
     }
   }
 }

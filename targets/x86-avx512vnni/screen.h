@@ -22,24 +22,33 @@ static inline void bn_screen_add(bn_f32x16 &sum, const uint8_t *codes, const uin
 }
 
 // Sums of four columns are less than 2^15, so the lower halves of int32 lanes hold them, and the factors those of others.
+// Two totals, so that one sum need not wait for the other.
 static inline int32_t bn_screen_fifth(const uint8_t *bits, const uint8_t *factors, const int8_t *high, int blocks) {
-  const __m512i zero = _mm512_setzero_si512(), ones = _mm512_set1_epi8(1), two = _mm512_set1_epi32(2);
-  const __m512i halves = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
-  __m512i total = zero;
+  const __m512i zero = _mm512_setzero_si512(), ones = _mm512_set1_epi8(1);
+  const __m512i left = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+  const __m512i right = _mm512_add_epi32(left, _mm512_set1_epi32(2)), four = _mm512_set1_epi32(4);
+  const auto sums = [=](int block) {
+    uint64_t pair;
+    std::memcpy(&pair, bits + block * 4, sizeof pair);
+    const __m512i q = _mm512_loadu_si512(high + block * 32);
+    return _mm512_dpbusd_epi32(zero, ones, _mm512_mask_sub_epi8(q, _knot_mask64(_cvtu64_mask64(pair)), zero, q));
+  };
+  __m512i total0 = zero, total1 = zero;
   for (int first = 0; first < blocks; first += 16) {
     const int count = blocks - first < 16 ? blocks - first : 16;
     const __mmask16 there = static_cast<__mmask16>((1u << count) - 1);
     const __m512i u = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(there, factors + first));
-    __m512i lanes = halves;
-    for (int block = first; block < first + count; block += 2) {
-      uint64_t pair;
-      std::memcpy(&pair, bits + block * 4, sizeof pair);
-      const __m512i q = _mm512_loadu_si512(high + block * 32);
-      const __m512i signed_q = _mm512_mask_sub_epi8(q, _knot_mask64(_cvtu64_mask64(pair)), zero, q);
-      const __m512i sums = _mm512_dpbusd_epi32(zero, ones, signed_q);
-      total = _mm512_dpwssd_epi32(total, sums, _mm512_permutexvar_epi32(lanes, u));
-      lanes = _mm512_add_epi32(lanes, two);
+    __m512i even = left, odd = right;
+    int block = first;
+    for (; block + 2 < first + count; block += 4) {
+      total0 = _mm512_dpwssd_epi32(total0, sums(block), _mm512_permutexvar_epi32(even, u));
+      total1 = _mm512_dpwssd_epi32(total1, sums(block + 2), _mm512_permutexvar_epi32(odd, u));
+      even = _mm512_add_epi32(even, four);
+      odd = _mm512_add_epi32(odd, four);
+    }
+    if (block < first + count) {
+      total0 = _mm512_dpwssd_epi32(total0, sums(block), _mm512_permutexvar_epi32(even, u));
     }
   }
-  return _mm512_reduce_add_epi32(total);
+  return _mm512_reduce_add_epi32(_mm512_add_epi32(total0, total1));
 }

@@ -78,14 +78,13 @@ static inline void bn_columns_add(int32_t *sums, const uint8_t *const *columns, 
   }
 }
 
-// The row groups that one h has among `count` from `group` on.
 template <int H>
-static inline void bn_unpack_rows(uint8_t *panel, int64_t stride, const uint8_t *weights, int64_t column_bytes,
+static inline void bn_unpack_rows(uint8_t *const *panels, int64_t stride, const uint8_t *weights, int64_t column_bytes,
                                   int32_t quads, int32_t group, int32_t count) {
   constexpr int kAhead = 8; // quads
   const __m512i mask = _mm512_set1_epi8(0x03);
   const __m128i first = _mm_cvtsi32_si128(group % 4 * 2), two = _mm_cvtsi32_si128(2);
-  for (int32_t quad = 0; quad < quads; ++quad, panel += stride, weights += 4 * column_bytes) {
+  for (int32_t quad = 0; quad < quads; ++quad, weights += 4 * column_bytes) {
     __m512i columns[4];
     for (int c = 0; c < 4; ++c) {
       columns[c] = _mm512_loadu_si512(weights + c * column_bytes);
@@ -93,25 +92,18 @@ static inline void bn_unpack_rows(uint8_t *panel, int64_t stride, const uint8_t 
     }
     __m512i rows = _mm512_srl_epi32(bn_column_rows(columns, H), first);
     for (int32_t g = 0; g < count; ++g, rows = _mm512_srl_epi32(rows, two)) {
-      _mm512_storeu_si512(panel + g * 64, _mm512_and_si512(rows, mask));
+      _mm512_storeu_si512(panels[g] + quad * stride, _mm512_and_si512(rows, mask));
     }
   }
 }
 
-template <int Groups>
-static inline void bn_i2_columns_unpack(uint8_t *panel, const uint8_t *weights, int64_t column_bytes, int32_t quads,
-                                        int32_t group) {
-  for (int32_t g = 0; g < Groups;) {
-    const int32_t at = group + g, left = Groups - g, shared = 4 - at % 4, count = left < shared ? left : shared;
-    const uint8_t *codes = weights + at / 16 * 64;
-    uint8_t *out = panel + g * 64;
-    switch (at / 4 % 4) {
-    case 0: bn_unpack_rows<0>(out, Groups * 64, codes, column_bytes, quads, at, count); break;
-    case 1: bn_unpack_rows<1>(out, Groups * 64, codes, column_bytes, quads, at, count); break;
-    case 2: bn_unpack_rows<2>(out, Groups * 64, codes, column_bytes, quads, at, count); break;
-    default: bn_unpack_rows<3>(out, Groups * 64, codes, column_bytes, quads, at, count);
-    }
-    g += count;
+static inline void bn_i2_columns_unpack(uint8_t *const *panels, int64_t stride, const uint8_t *weights,
+                                        int64_t column_bytes, int32_t quads, int32_t group, int32_t count) {
+  switch (group / 4) {
+  case 0: return bn_unpack_rows<0>(panels, stride, weights, column_bytes, quads, group, count);
+  case 1: return bn_unpack_rows<1>(panels, stride, weights, column_bytes, quads, group, count);
+  case 2: return bn_unpack_rows<2>(panels, stride, weights, column_bytes, quads, group, count);
+  default: return bn_unpack_rows<3>(panels, stride, weights, column_bytes, quads, group, count);
   }
 }
 

@@ -79,15 +79,19 @@ std::vector<float> screened(const float *hidden, const bn_screen &screen, int th
 bool sound(const float *hidden, const std::vector<float> &full) {
   static Query query;
   if (!make_query(query, hidden)) return true;
-  for (int32_t group = 0; group < kGroups; ++group) {
-    float bounds[16];
-    bn_store16(bounds, bounds_of(group_of(coarse.data(), group), query));
-    for (int32_t row = group * 16; row < std::min(group * 16 + 16, kRows); ++row) {
-      if (bounds[row % 16] < full[row]) return false;
-#ifdef FIFTH
-      if (closer_bound(bounds[row % 16], record_of(coarse.data(), row), query) < full[row]) return false;
-#endif
+  float bounds[16 * kTile];
+  for (int32_t row = 0; row < kRows; ++row) {
+    const int32_t group = row / 16;
+    if (row % (16 * kTile) == 0 && group + kTile <= kGroups) {
+      bounds_of<kTile>(bounds, group_of(coarse.data(), group), query);
+    } else if (row % 16 == 0 && group - group % kTile + kTile > kGroups) {
+      bounds_of<1>(bounds + group % kTile * 16, group_of(coarse.data(), group), query);
     }
+    const float bound = bounds[row % (16 * kTile)];
+    if (bound < full[row]) return false;
+#ifdef FIFTH
+    if (closer_bound(bound, record_of(coarse.data(), row), query) < full[row]) return false;
+#endif
   }
   return true;
 }

@@ -39,7 +39,7 @@ void bn_bitlinear_i2_rows_gemv_m128k64_t16x64x1__arm_neon_listed(const bn_bitlin
   for (int32_t i = 0; i < count; ++i) {
     if (i + kAhead < count) {
       const uint8_t *ahead = args->weights + rows[i + kAhead] * kRowBytes;
-      for (int32_t line = 0; line < kRowBytes; line += 64) bn_prefetch(ahead + line);
+      for (int32_t line = 0; line < kRowBytes; line += 64) bn_prefetch_far(ahead + line);
     }
     compute(args, q, rows[i]);
   }

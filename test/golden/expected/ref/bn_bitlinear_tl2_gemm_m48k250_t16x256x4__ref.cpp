@@ -40,7 +40,7 @@ inline void unpack(uint8_t *panel, const uint8_t *weights, int32_t group, int32_
 enum class Codes { in_panel, in_place };
 
 template <int Groups, int Tokens, Codes codes>
-inline void tile(const bn_bitlinear_args *args, int32_t group, int32_t token) {
+inline void tile(const bn_bitlinear_args *args, [[maybe_unused]] const uint8_t *panels, int32_t group, int32_t token) {
   const int8_t *q = args->q + int64_t{token} * kSteps * 16;
   [[maybe_unused]] alignas(64) uint8_t block[codes == Codes::in_place ? 24 * Groups * 64 : 1];
   const uint8_t *weights = args->weights + group * kGroupBytes;
@@ -53,7 +53,7 @@ inline void tile(const bn_bitlinear_args *args, int32_t group, int32_t token) {
     for (int32_t step = 0; step < kSteps; ++step) {
       const uint8_t *panel;
       if constexpr (codes == Codes::in_panel) {
-        panel = args->scratch + int64_t{step} * 4 * Groups * 64;
+        panel = panels + int64_t{step} * 4 * Groups * 64;
         bn_prefetch(ahead + int64_t{step} * 64);
       } else {
         if (step % kBlockSteps == 0) {
@@ -93,23 +93,23 @@ inline void tile(const bn_bitlinear_args *args, int32_t group, int32_t token) {
 
 // All tokens, in tiles of kTokens, and smaller ones for what is left.
 template <int Groups, Codes codes>
-inline void tiles(const bn_bitlinear_args *args, int32_t group) {
+inline void tiles(const bn_bitlinear_args *args, const uint8_t *panels, int32_t group) {
   int32_t token = 0;
-  for (; token + kTokens <= args->tokens; token += kTokens) tile<Groups, kTokens, codes>(args, group, token);
-  for (; token + 2 <= args->tokens; token += 2) tile<Groups, 2, codes>(args, group, token);
-  for (; token + 1 <= args->tokens; token += 1) tile<Groups, 1, codes>(args, group, token);
+  for (; token + kTokens <= args->tokens; token += kTokens) tile<Groups, kTokens, codes>(args, panels, group, token);
+  for (; token + 2 <= args->tokens; token += 2) tile<Groups, 2, codes>(args, panels, group, token);
+  for (; token + 1 <= args->tokens; token += 1) tile<Groups, 1, codes>(args, panels, group, token);
 }
 
 template <int Groups>
 void rows(const bn_bitlinear_args *args, int32_t group) {
   if (args->tokens <= kTokens) {
-    tiles<Groups, Codes::in_place>(args, group);
+    tiles<Groups, Codes::in_place>(args, nullptr, group);
     return;
   }
   for (int32_t block = 0; block < kBlocks; ++block) {
     unpack<Groups>(args->scratch + int64_t{block} * 24 * Groups * 64, args->weights, group, block);
   }
-  tiles<Groups, Codes::in_panel>(args, group);
+  tiles<Groups, Codes::in_panel>(args, args->scratch, group);
 }
 
 } // namespace

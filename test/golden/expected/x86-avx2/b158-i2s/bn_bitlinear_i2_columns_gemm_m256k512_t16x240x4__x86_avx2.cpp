@@ -21,16 +21,26 @@ constexpr int32_t kBlocks = 32; // of 16 columns: K = 512
 constexpr int32_t kBlockSteps = 1; // of 16 columns
 constexpr int32_t kSteps = 32; // those that there are activations for
 constexpr int32_t kChunk = 15; // steps that a running sum may take before it is widened
+constexpr int32_t kTile = 1; // row groups in registers
 constexpr int32_t kTokens = 4; // tokens in registers
+constexpr int32_t kPanels = 4; // tiles of rows that are unpacked together
+constexpr int64_t kPanelBytes = int64_t{kBlocks} * 4 * kTile * 64;
 
 constexpr int32_t kQuads = 128; // of columns
 constexpr int64_t kColumnBytes = 64; // 256 codes
 
-// Unpacks the row groups' codes of sixteen columns, as [column / 4][group][row][column % 4].
-template <int Groups>
+// Unpacks sixteen columns of the row groups of several panels, each as [column / 4][group][row][column % 4]. Four row
+// groups share bytes.
+template <int Groups, int Panels>
 inline void unpack(uint8_t *panel, const uint8_t *weights, int32_t group, int32_t block) {
   const int32_t quads = kQuads - 4 * block < 4 ? kQuads - 4 * block : 4;
-  bn_i2_columns_unpack<Groups>(panel, weights + block * 16 * kColumnBytes, kColumnBytes, quads, group);
+  weights += block * 16 * kColumnBytes;
+  for (int32_t g = 0; g < Groups * Panels;) {
+    const int32_t at = group + g, left = Groups * Panels - g, count = left < 4 - at % 4 ? left : 4 - at % 4;
+    uint8_t *out[4];
+    for (int32_t i = 0; i < count; ++i, ++g) out[i] = panel + g / Groups * kPanelBytes + g % Groups * 64;
+    bn_i2_columns_unpack(out, Groups * 64, weights + at / 16 * 64, kColumnBytes, quads, at % 16, count);
+  }
 }
 
 // Whether the codes come from the panel of all columns. If not, each block is unpacked where it is multiplied: a compiler
@@ -38,7 +48,7 @@ inline void unpack(uint8_t *panel, const uint8_t *weights, int32_t group, int32_
 enum class Codes { in_panel, in_place };
 
 template <int Groups, int Tokens, Codes codes>
-inline void tile(const bn_bitlinear_args *args, int32_t group, int32_t token) {
+inline void tile(const bn_bitlinear_args *args, [[maybe_unused]] const uint8_t *panels, int32_t group, int32_t token) {
   const int8_t *q = args->q + int64_t{token} * kSteps * 16;
   [[maybe_unused]] alignas(64) uint8_t block[codes == Codes::in_place ? 4 * Groups * 64 : 1];
   bn_i32x16 total[Groups][Tokens];
@@ -54,11 +64,11 @@ inline void tile(const bn_bitlinear_args *args, int32_t group, int32_t token) {
     for (int32_t step = first; step < last; ++step) {
       const uint8_t *panel;
       if constexpr (codes == Codes::in_panel) {
-        panel = args->scratch + int64_t{step} * 4 * Groups * 64;
+        panel = panels + int64_t{step} * 4 * Groups * 64;
       } else {
         if (step % kBlockSteps == 0) {
           const int32_t at = step / kBlockSteps;
-          unpack<Groups>(block, args->weights, group, at);
+          unpack<Groups, 1>(block, args->weights, group, at);
         }
         panel = block + step % kBlockSteps * 4 * Groups * 64;
       }
@@ -92,28 +102,31 @@ inline void tile(const bn_bitlinear_args *args, int32_t group, int32_t token) {
 
 // All tokens, in tiles of kTokens, and smaller ones for what is left.
 template <int Groups, Codes codes>
-inline void tiles(const bn_bitlinear_args *args, int32_t group) {
+inline void tiles(const bn_bitlinear_args *args, const uint8_t *panels, int32_t group) {
   int32_t token = 0;
-  for (; token + kTokens <= args->tokens; token += kTokens) tile<Groups, kTokens, codes>(args, group, token);
-  for (; token + 2 <= args->tokens; token += 2) tile<Groups, 2, codes>(args, group, token);
-  for (; token + 1 <= args->tokens; token += 1) tile<Groups, 1, codes>(args, group, token);
+  for (; token + kTokens <= args->tokens; token += kTokens) tile<Groups, kTokens, codes>(args, panels, group, token);
+  for (; token + 2 <= args->tokens; token += 2) tile<Groups, 2, codes>(args, panels, group, token);
+  for (; token + 1 <= args->tokens; token += 1) tile<Groups, 1, codes>(args, panels, group, token);
 }
 
-template <int Groups>
+template <int Groups, int Panels>
 void rows(const bn_bitlinear_args *args, int32_t group) {
   if (args->tokens <= kTokens) {
-    tiles<Groups, Codes::in_place>(args, group);
+    for (int p = 0; p < Panels; ++p) tiles<Groups, Codes::in_place>(args, nullptr, group + p * Groups);
     return;
   }
   for (int32_t block = 0; block < kBlocks; ++block) {
-    unpack<Groups>(args->scratch + int64_t{block} * 4 * Groups * 64, args->weights, group, block);
+    unpack<Groups, Panels>(args->scratch + int64_t{block} * 4 * Groups * 64, args->weights, group, block);
   }
-  tiles<Groups, Codes::in_panel>(args, group);
+  for (int p = 0; p < Panels; ++p) {
+    tiles<Groups, Codes::in_panel>(args, args->scratch + p * kPanelBytes, group + p * Groups);
+  }
 }
 
 } // namespace
 
 void bn_bitlinear_i2_columns_gemm_m256k512_t16x240x4__x86_avx2(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end) {
   int32_t group = group_begin;
-  for (; group < group_end; ++group) rows<1>(args, group);
+  for (; group + kPanels * kTile <= group_end; group += kPanels * kTile) rows<kTile, kPanels>(args, group);
+  for (; group < group_end; ++group) rows<1, 1>(args, group);
 }

@@ -180,7 +180,7 @@ void step(const bn_step_args *args, int32_t thread) {
         const bn_range groups = bn_share(16, 1, thread, threads);
         bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2_total(&linear, args->workspace + kTokenBytes, kScratchBytes, threads, groups.begin, groups.end);
       } else {
-        const bn_range groups = bn_share(16, 1, thread, threads);
+        const bn_range groups = bn_share(16, 4, thread, threads);
         bn_bitlinear_i2_columns_gemm_m256k512_t16x240x4__x86_avx2(&linear, groups.begin, groups.end);
       }
     }
@@ -234,7 +234,7 @@ constexpr bn_kernel kKernels[] = {
     {"bn_bitlinear_i2_rows_gemv_m512k256_t16x256x1__x86_avx2", 512, 256, 1, 2368, 32768, bn_bitlinear_i2_rows_gemv_m512k256_t16x256x1__x86_avx2},
     {"bn_bitlinear_i2_rows_gemm_m512k256_t16x240x4__x86_avx2", 512, 256, 256, 4096, 32768, bn_bitlinear_i2_rows_gemm_m512k256_t16x240x4__x86_avx2},
     {"bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2", 256, 512, 1, 3136, 32768, bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2},
-    {"bn_bitlinear_i2_columns_gemm_m256k512_t16x240x4__x86_avx2", 256, 512, 256, 8192, 32768, bn_bitlinear_i2_columns_gemm_m256k512_t16x240x4__x86_avx2},
+    {"bn_bitlinear_i2_columns_gemm_m256k512_t16x240x4__x86_avx2", 256, 512, 256, 32768, 32768, bn_bitlinear_i2_columns_gemm_m256k512_t16x240x4__x86_avx2},
 };
 
 // Tokens of a GEMM's trial: whole tiles, and what is left of one.

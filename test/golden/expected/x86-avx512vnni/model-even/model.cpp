@@ -16,7 +16,7 @@ constexpr float kEpsilon = 0.000009999999747378752f;
 constexpr int64_t kLayerBase = 25088, kLayerBytes = 54080;
 
 // The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after.
-constexpr int64_t kTokenBytes = 2944, kScratchBytes = 14336;
+constexpr int64_t kTokenBytes = 2944, kScratchBytes = 16384;
 constexpr int64_t kX = 0;
 constexpr int64_t kAngles = 512;
 constexpr int64_t kQ = 576;
@@ -180,7 +180,7 @@ void step(const bn_step_args *args, int32_t thread) {
         const bn_range groups = bn_share(8, 1, thread, threads);
         bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__x86_avx512vnni_total(&linear, args->workspace + kTokenBytes, kScratchBytes, threads, groups.begin, groups.end);
       } else {
-        const bn_range groups = bn_share(8, 2, thread, threads);
+        const bn_range groups = bn_share(8, 4, thread, threads);
         bn_bitlinear_i2_columns_gemm_m128k256_t32x256x12__x86_avx512vnni(&linear, groups.begin, groups.end);
       }
     }
@@ -236,7 +236,7 @@ constexpr bn_kernel kKernels[] = {
     {"bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__x86_avx512vnni", 256, 128, 1, 1344, 16384, bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__x86_avx512vnni},
     {"bn_bitlinear_i2_rows_gemm_m256k128_t32x128x12__x86_avx512vnni", 256, 128, 256, 8192, 16384, bn_bitlinear_i2_rows_gemm_m256k128_t32x128x12__x86_avx512vnni},
     {"bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__x86_avx512vnni", 128, 256, 1, 2112, 16384, bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__x86_avx512vnni},
-    {"bn_bitlinear_i2_columns_gemm_m128k256_t32x256x12__x86_avx512vnni", 128, 256, 256, 8192, 16384, bn_bitlinear_i2_columns_gemm_m128k256_t32x256x12__x86_avx512vnni},
+    {"bn_bitlinear_i2_columns_gemm_m128k256_t32x256x12__x86_avx512vnni", 128, 256, 256, 16384, 16384, bn_bitlinear_i2_columns_gemm_m128k256_t32x256x12__x86_avx512vnni},
 };
 
 // Tokens of a GEMM's trial: whole tiles, and what is left of one.
