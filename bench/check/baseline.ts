@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { BitnetError } from '../../errors.ts';
 import { type Estimate, quotient } from '../../statistics.ts';
-import { type BenchReport, rowName } from '../report/result.ts';
+import { type BenchReport, type ReportRow, rowName } from '../report/result.ts';
 
 const share = z.object({
   median: z.number().positive(),
@@ -49,13 +49,16 @@ export async function readBaseline(file: string): Promise<Baseline> {
   }
 }
 
+/** What is compared: to read less and take as long is no loss. */
+const paceOf = (row: ReportRow): Estimate => row.pace ?? row.share;
+
 /** Under which name a result is kept. */
 export const baselineKey = ({ model, target, threads }: BenchReport): string => `${model} ${target} ${threads} threads`;
 
 /** The baseline with this result in the place of an older one. */
 export function withResult(stored: Baseline, report: BenchReport): Baseline {
   const { cpu, date, rows } = report;
-  const shares = Object.fromEntries(rows.map((row) => [rowName(row), row.share]));
+  const shares = Object.fromEntries(rows.map((row) => [rowName(row), paceOf(row)]));
   return { ...stored, results: { ...stored.results, [baselineKey(report)]: { cpu, date, shares } } };
 }
 
@@ -65,10 +68,11 @@ export function checkResult(stored: Baseline, report: BenchReport): Finding[] {
   return report.rows.map((row): Finding => {
     const name = rowName(row);
     const before = Object.hasOwn(shares, name) ? shares[name] : undefined;
-    if (before === undefined) return { row: name, now: row.share, verdict: 'new' };
-    const ratio = quotient(before, row.share);
-    const isLost = ratio.median < FLOOR && row.share.high < before.median;
-    return { row: name, before, now: row.share, ratio, verdict: isLost ? 'lost' : 'held' };
+    const now = paceOf(row);
+    if (before === undefined) return { row: name, now, verdict: 'new' };
+    const ratio = quotient(before, now);
+    const isLost = ratio.median < FLOOR && now.high < before.median;
+    return { row: name, before, now, ratio, verdict: isLost ? 'lost' : 'held' };
   });
 }
 

@@ -22,6 +22,8 @@ const row = z.object({
   headRows: amount.optional(),
   bound: z.enum(['bandwidth', 'int8']),
   share: estimate,
+  /** The same, had all weights been read. Results of before it was measured lack it. */
+  pace: estimate.optional(),
 });
 
 const result = z.object({

@@ -26,6 +26,15 @@ test('a fall of more than a tenth is lost where the runs are clearly below the b
   assert.is(verdict([0.3, 0.81, 0.9], [0.6, 0.61, 0.62]).verdict, 'lost', 'a wide baseline hides nothing');
 });
 
+test('what reads less and takes as long is no loss', () => {
+  const whole = benchReport({ rows: [benchRow({ share: estimate([0.8, 0.81]), pace: estimate([0.8, 0.81]) })] });
+  const skipping = (...pace: number[]) =>
+    benchReport({ rows: [benchRow({ share: estimate([0.6, 0.61]), pace: estimate(pace) })] });
+  const stored = withResult(EMPTY, whole);
+  assert.is(checkResult(stored, skipping(0.8, 0.81))[0]!.verdict, 'held');
+  assert.is(checkResult(stored, skipping(0.6, 0.61))[0]!.verdict, 'lost');
+});
+
 test('what seems lost is held where a second measurement holds it, and lost where it does not', () => {
   const stored = withResult(EMPTY, report(0.8, 0.81, 0.82));
   const [slow, fast] = [checkResult(stored, report(0.6, 0.61, 0.62)), checkResult(stored, report(0.79, 0.8, 0.81))];
