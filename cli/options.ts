@@ -136,6 +136,7 @@ export async function lowerOptions(flags: LowerFlags) {
 /** What of a model's command line `openModel` takes. */
 export interface ModelOptions extends LowerFlags {
   readonly target?: string;
+  readonly device?: number;
   readonly threads?: number;
   readonly pin?: boolean;
   readonly kv?: 'f16' | 'f32';
@@ -152,6 +153,7 @@ export function addModelOptions(
 ): Command {
   command
     .option('--target <id>', 'run this target (default: the best for this machine)')
+    .option('--device <number>', 'GPU that target cuda runs on (default: 0)', parseInteger)
     .option(threads, 'threads that compute (default: the physical cores)', parseCount)
     .option('--pin', 'keep each of them on a core of its own')
     .addOption(new Option('--kv <type>', 'how keys and values are cached').choices(['f16', 'f32']).default('f16'));
@@ -161,8 +163,17 @@ export function addModelOptions(
 
 /** Those options as `load` takes them. */
 export async function loadOptions(options: ModelOptions) {
-  const { target, threads, pin, kv, ctx, out } = options;
-  return { ...(await lowerOptions(options)), target, threads, pin, kv, contextLength: ctx, out } satisfies LoadOptions;
+  const { target, device, threads, pin, kv, ctx, out } = options;
+  return {
+    ...(await lowerOptions(options)),
+    target,
+    device,
+    threads,
+    pin,
+    kv,
+    contextLength: ctx,
+    out,
+  } satisfies LoadOptions;
 }
 
 /** Loads a model as the command line says, with progress. The caller disposes of it. */

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
+import { findNvcc } from '../compiler/build/nvcc.ts';
 import { findCompiler } from '../compiler/build/toolchain.ts';
 import { BitnetError } from '../errors.ts';
 import type { Target } from '../targets/index.ts';
@@ -17,13 +18,20 @@ export async function versionOf(command: string): Promise<string | undefined> {
 }
 
 /** Whether a target can be built here: by which compiler, or what is missing and what installs it. */
-export async function buildability(
-  target: Target,
-): Promise<
-  { readonly by: string; readonly missing?: undefined } | { readonly missing: string; readonly by?: undefined }
-> {
+export async function buildability(target: Target): Promise<Buildability> {
+  return asBuildability(() => findCompiler(target));
+}
+
+/** The same of the target for GPUs. */
+export const buildabilityOnGpu = (): Promise<Buildability> => asBuildability(findNvcc);
+
+export type Buildability =
+  | { readonly by: string; readonly missing?: undefined }
+  | { readonly missing: string; readonly by?: undefined };
+
+async function asBuildability(find: () => Promise<{ readonly command: string }>): Promise<Buildability> {
   try {
-    return { by: (await findCompiler(target)).command };
+    return { by: (await find()).command };
   } catch (error) {
     if (!(error instanceof BitnetError)) throw error;
     return { missing: error.hint ?? error.message };

@@ -1,6 +1,8 @@
 import { BitnetError } from '../errors.ts';
-import { parseTargets, type Target } from '../targets/index.ts';
+import { cuda, type GpuTarget, isGpu, parseTargets, type Target } from '../targets/index.ts';
 import { type BuildOptions, type BuiltArtifact, buildArtifact, type Program } from './build/artifact.ts';
+import { cpuProgram } from './build/library.ts';
+import { findNvcc, gpuProgram, parseArchitectures } from './build/nvcc.ts';
 import { type Compiler, findCompiler } from './build/toolchain.ts';
 import { resolveModel } from './hub/resolve.ts';
 import { type ImportOptions, importModel } from './import/index.ts';
@@ -8,8 +10,10 @@ import type { ModelIR } from './ir/model.ts';
 import type { Plan } from './ir/plan.ts';
 import type { KernelSection } from './kernels/config.ts';
 import { sectionsOf } from './passes/choose-kernels.ts';
-import { type PlanRequest, planModel } from './passes/index.ts';
+import { type PlanRequest, planForGpu, planModel } from './passes/index.ts';
+import { selectGpuKernels } from './passes/select-gpu-kernels.ts';
 import { type Choice, distinctKernels, selectKernels } from './passes/select-kernels.ts';
+import { renderCuda } from './render/cuda/index.ts';
 import { renderSources, type Source } from './render/index.ts';
 import { systemErrors } from './system-errors.ts';
 import { applyTuned, type TunedRequest } from './tune/apply.ts';
@@ -18,10 +22,12 @@ import { applyTuned, type TunedRequest } from './tune/apply.ts';
 export type LowerOptions = ImportOptions & PlanRequest;
 
 export interface CompileOptions extends Partial<BuildOptions>, LowerOptions {
-  /** `native` (the best for this machine), `all`, or ids with commas. Default `native`. */
+  /** `native` (the best for this machine), `all` CPU targets, ids with commas, or `cuda`. Default `native`. */
   readonly target?: string;
   /** Threads that it will run on, where that is known: what was tuned for other ones is stale. */
   readonly threads?: number;
+  /** For `cuda`: GPU architectures with commas, as `sm_90`. Default: those of this machine's GPUs, or all. */
+  readonly arch?: string;
 }
 
 export interface CompileResult extends BuiltArtifact {
@@ -53,14 +59,18 @@ export interface Stages {
  */
 export async function lowerModel(
   source: string,
-  target: Target,
+  target: Target | GpuTarget,
   options: LowerOptions = {},
-  together: readonly Target[] = [target],
+  together: readonly (Target | GpuTarget)[] = [target],
 ): Promise<Stages> {
   const ir = await importModel(await resolveModel(source), options);
+  if (isGpu(target)) {
+    const plan = planForGpu(ir, options);
+    return { ir, plan, kernels: selectGpuKernels(plan), sections: [], sources: renderCuda(plan) };
+  }
   const { request } = await applyTuned(
     ir,
-    together.map((one) => ({ target: one })),
+    together.flatMap((one) => (isGpu(one) ? [] : { target: one })),
     options,
   );
   const plan = planModel(ir, request);
@@ -80,12 +90,20 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
   const { target: wanted = 'native', out = 'generated', onProgress, signal } = options;
   return systemErrors(async () => {
     const ir = await importModel(await resolveModel(source), options);
+    if (wanted === cuda.id) {
+      const plan = planForGpu(ir, options);
+      const choices = selectGpuKernels(plan);
+      const program = gpuProgram(choices, renderCuda(plan), await findNvcc(), await parseArchitectures(options.arch));
+      const built = await buildArtifact(ir, plan, [program], { out, onProgress, signal });
+      const kernels = distinctKernels(choices).map(({ name }) => name);
+      return { ...built, kernels, sections: [], tuned: [], notices: [], skipped: [] };
+    }
     const { toolchains, skipped } = await findToolchains(parseTargets(wanted), wanted === 'all');
     const { request, files, notices } = await applyTuned(ir, toolchains, options);
     const plan = planModel(ir, request);
     const programs = toolchains.map(({ target, compiler }): Program => {
       const choices = selectKernels(plan, target, request.tuned);
-      return { target, choices, sources: renderSources(plan, target, choices), compiler };
+      return cpuProgram(target, choices, renderSources(plan, target, choices), compiler);
     });
     const built = await buildArtifact(ir, plan, programs, { out, onProgress, signal });
     const kernels = programs.flatMap(({ choices }) => distinctKernels(choices).map(({ name }) => name));

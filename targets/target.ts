@@ -32,6 +32,15 @@ export interface CpuTarget {
 
 export type Target = CpuTarget;
 
+/** GPUs that kernels are written for: a folder here with this description and the header its templates call. */
+export interface GpuTarget extends Pick<CpuTarget, 'id' | 'title' | 'arch' | 'features' | 'rank' | 'flags'> {
+  /** Architectures that the code can be built for. */
+  readonly architectures: readonly string[];
+}
+
+/** Whether a target is for GPUs. */
+export const isGpu = (target: CpuTarget | GpuTarget): target is GpuTarget => 'architectures' in target;
+
 /** Whether a machine can run the code of a target. */
 export function canRun(target: Pick<Target, 'arch' | 'features'>, machine: Machine): boolean {
   if (target.arch !== 'any' && target.arch !== machine.arch) return false;

@@ -14,6 +14,7 @@ interface CompileFlags extends LowerFlags {
   readonly emitIni?: string;
   readonly target: string;
   readonly threads?: number;
+  readonly arch?: string;
   readonly out?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -44,6 +45,7 @@ export function compileCommand(program: Command, io: Io): void {
     .option('--target <ids>', 'native, all, or target ids with commas', 'native')
     .option('--threads <count>', 'that it will run on, as it was tuned (default: the physical cores)', parseCount);
   addLowerOptions(command)
+    .option('--arch <list>', "GPU architectures of target cuda, as sm_90 (default: this machine's, or all)")
     .option('--emit-ini <file>', "write the tiles of tl1 or tl2 as bitnet.cpp's kernel_config.ini has them")
     .addOption(outOption())
     .addOption(
@@ -64,19 +66,20 @@ export function compileCommand(program: Command, io: Io): void {
 
 /** Before anything is built: whoever asks for tiles where there are none should not wait for that. */
 async function emitIni(ini: string, file: string, target: string, options: LowerOptions): Promise<void> {
-  const { lowerModel, parseTargets, writeKernelConfig } = await import('../../compiler/index.ts');
-  const targets = parseTargets(target);
+  const { lowerModel, parseAnyTargets, writeKernelConfig } = await import('../../compiler/index.ts');
+  const targets = parseAnyTargets(target);
   const { sections } = await lowerModel(file, targets[0], options, targets);
   await writeKernelConfig(ini, sections);
 }
 
 async function build(io: Io, file: string, flags: CompileFlags, options: LowerOptions): Promise<void> {
-  const { target, out, json, quiet } = flags;
+  const { target, arch, out, json, quiet } = flags;
   const { compile } = await import('../../compiler/index.ts');
   const progress = new Progress(io, json || quiet);
   const { artifact, manifest, kernels, cached, tuned, notices, skipped } = await compile(file, {
     ...options,
     target,
+    arch,
     out,
     onProgress: progress.onProgress,
     signal: io.signal,
@@ -100,8 +103,8 @@ async function dump(
   { target, json }: CompileFlags,
   options: LowerOptions,
 ): Promise<void> {
-  const { lowerModel, parseTargets } = await import('../../compiler/index.ts');
-  const targets = parseTargets(target);
+  const { lowerModel, parseAnyTargets } = await import('../../compiler/index.ts');
+  const targets = parseAnyTargets(target);
   const lowered = await Promise.all(targets.map((one) => lowerModel(file, one, options, targets)));
   const [{ ir, plan }] = lowered;
   const sources = targets.flatMap(({ id }, index) =>

@@ -3,8 +3,9 @@ import type { Manifest, TensorEntry } from '../../artifact/manifest.ts';
 import type { LowerOptions } from '../../compiler/index.ts';
 import { families } from '../../compiler/kernels/index.ts';
 import { formatTile, parseName, type Tile } from '../../compiler/kernels/name.ts';
+import { kernelsOf } from '../../compiler/passes/select-kernels.ts';
 import { isArtifact, readArtifact, refuseLowering } from '../../index.ts';
-import { parseTargets, targets } from '../../targets/index.ts';
+import { cuda, parseAnyTargets, targets } from '../../targets/index.ts';
 import { printable, table } from '../format.ts';
 import { type Io, write, writeJson } from '../io.ts';
 import { addLowerOptions, type LowerFlags, lowerOptions } from '../options.ts';
@@ -85,7 +86,7 @@ export function explainCommand(program: Command, io: Io): void {
 }
 
 function explainArtifact({ model, weights, targets: built }: Manifest, wanted: string | undefined): Explanation {
-  const only = wanted === undefined ? undefined : parseTargets(wanted).map(({ id }) => id);
+  const only = wanted === undefined ? undefined : parseAnyTargets(wanted).map(({ id }) => id);
   const entries = Object.entries(built).filter(([id]) => only === undefined || only.includes(id));
   const tensors = Object.values(weights).flatMap((entry) => entry.tensors);
   return {
@@ -111,7 +112,7 @@ const isTable = ({ name }: TensorEntry): boolean => name === 'embedding' || name
 
 async function explainModel(path: string, wanted = 'native', options: LowerOptions = {}): Promise<Explanation> {
   const { lowerModel } = await import('../../compiler/index.ts');
-  const together = parseTargets(wanted);
+  const together = parseAnyTargets(wanted);
   const lowered = await Promise.all(
     together.map(async (target) => ({ target, stages: await lowerModel(path, target, options, together) })),
   );
@@ -127,14 +128,14 @@ async function explainModel(path: string, wanted = 'native', options: LowerOptio
       layout: plan.weights.layout,
       flags: target.flags,
       compiler: null,
-      matrices: stages.kernels.map(({ use, gemv, gemm }) => matrix(use, [gemv, gemm])),
+      matrices: stages.kernels.map((choice) => matrix(choice.use, kernelsOf(choice))),
     })),
   };
 }
 
 function matrix(use: string, kernels: readonly { readonly name: string; readonly reason: string }[]): Matrix {
   const parsed = kernels.map(({ name, reason }) => {
-    const ids = targets.map(({ id }) => id);
+    const ids = [...targets, cuda].map(({ id }) => id);
     const { family, m, k, tile } = parseName(name, ids);
     const takes = families.find(({ id }) => id === family)?.takes ?? 'many';
     return { m, k, kernel: { name, takes, tile, reason } };

@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import { probeMachine } from '../../artifact/machine.ts';
-import { canRun, nativeTarget, targets } from '../../targets/index.ts';
+import { loadAddon } from '../../runtime/src/addon.ts';
+import { canRun, cuda, nativeTarget, targets } from '../../targets/index.ts';
 import { table } from '../format.ts';
 import { type Io, write, writeJson } from '../io.ts';
-import { buildability } from '../toolchains.ts';
+import { buildability, buildabilityOnGpu } from '../toolchains.ts';
 
 const EXAMPLES = `
 Examples:
@@ -26,14 +27,30 @@ export function targetsCommand(program: Command, io: Io): void {
 export async function listTargets() {
   const machine = probeMachine();
   const native = nativeTarget(machine);
-  return Promise.all(
-    targets.map(async (target) => {
-      const { id, title, arch, features, rank } = target;
-      const { by: compiler = null, missing = null } = await buildability(target);
-      const runs = canRun(target, machine);
-      return { id, title, arch, features, rank, runs, native: target === native, compiler, missing };
-    }),
-  );
+  const cpu = targets.map(async (target) => {
+    const { id, title, arch, features, rank } = target;
+    const { by: compiler = null, missing = null } = await buildability(target);
+    const runs = canRun(target, machine);
+    return { id, title, arch, features, rank, runs, native: target === native, compiler, missing };
+  });
+  return Promise.all([...cpu, gpu()]);
+}
+
+/** The target for GPUs: whether one is there, the driver says. */
+async function gpu() {
+  const { id, title, arch, features, rank } = cuda;
+  const { by: compiler = null, missing = null } = await buildabilityOnGpu();
+  const runs = gpus().length > 0;
+  return { id, title, arch, features, rank, runs, native: false, compiler, missing };
+}
+
+/** The names of the GPUs that can be used; none where the engine is not built or finds no driver. */
+function gpus(): readonly string[] {
+  try {
+    return loadAddon().gpus();
+  } catch {
+    return [];
+  }
 }
 
 function print(listed: Awaited<ReturnType<typeof listTargets>>): string {

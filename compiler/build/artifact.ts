@@ -19,11 +19,9 @@ import type { ModelIR } from '../ir/model.ts';
 import type { PackedTensor, Plan } from '../ir/plan.ts';
 import { SKIPPING } from '../kernels/index.ts';
 import { blocksOf, packedBytes } from '../kernels/layout.ts';
-import { type Choice, distinctKernels } from '../passes/select-kernels.ts';
-import type { Source } from '../render/index.ts';
+import { type Choice, distinctKernels, kernelsOf } from '../passes/select-kernels.ts';
 import { COMPILER_VERSION } from '../version.ts';
 import { fileFingerprint, hashFile, sha256 } from './fingerprint.ts';
-import { LIBRARY, libraryKey, writeLibrary } from './library.ts';
 import { withLock } from './lock.ts';
 import { together } from './together.ts';
 import type { Compiler } from './toolchain.ts';
@@ -32,12 +30,17 @@ import { writeWeights } from './weights.ts';
 
 const TOKENIZER_FILE = 'tokenizer.bin';
 
-/** The program of a model for one target, as text, with the compiler that will build it. */
+/** The program of a model for one target, and how it is built. */
 export interface Program {
-  readonly target: Target;
+  readonly target: Pick<Target, 'id' | 'arch' | 'features' | 'rank' | 'flags'>;
   readonly choices: readonly Choice[];
-  readonly sources: readonly Source[];
-  readonly compiler: Compiler;
+  readonly compiler: Pick<Compiler, 'command' | 'version'>;
+  /** Identifies its library by everything that goes into it. */
+  readonly key: string;
+  /** File name of the library. */
+  readonly library: string;
+  /** Puts sources and library into a folder that is there. */
+  readonly write: (folder: string, signal?: AbortSignal) => Promise<void>;
 }
 
 /** What a long compilation is at. `fraction` runs from 0 to 1 where it is known. */
@@ -158,14 +161,9 @@ function skipsOf({ layer, hyper }: Plan): Manifest['skips'] {
   };
 }
 
-async function targetEntry(
-  plan: Plan,
-  { target, choices, compiler }: Program,
-  key: string,
-  stage: string,
-  weightsFile: string,
-): Promise<TargetEntry> {
-  const library = `${target.id}/${LIBRARY}`;
+async function targetEntry(plan: Plan, program: Program, stage: string, weightsFile: string): Promise<TargetEntry> {
+  const { target, choices, compiler, key } = program;
+  const library = `${target.id}/${program.library}`;
   const checksums = await trialChecksums(plan, weightsFile, choices);
   return {
     key,
@@ -180,7 +178,7 @@ async function targetEntry(
     kernels: distinctKernels(choices).map(({ name, reason }) => ({
       name,
       reason,
-      uses: choices.filter(({ gemv, gemm }) => gemv.name === name || gemm.name === name).map(({ use }) => use),
+      uses: choices.filter((choice) => kernelsOf(choice).some((kernel) => kernel.name === name)).map(({ use }) => use),
       checksum: checksums.get(name)!,
     })),
   };
@@ -233,7 +231,7 @@ export async function buildArtifact(
       const missing: Program[] = [];
       for (const program of programs) {
         const entry = old?.targets[program.target.id];
-        const current = entry?.key === libraryKey(program.sources, program.target, program.compiler);
+        const current = entry?.key === program.key;
         if (!current || !(await isIntact(join(folder, entry.library), entry.sha256))) missing.push(program);
       }
       if (old && missing.length === 0) return { artifact: folder, manifest: old, cached: true };
@@ -241,16 +239,16 @@ export async function buildArtifact(
       try {
         await mkdir(stage, { recursive: true });
         const tell = turns(old === undefined, onProgress);
-        const [{ weights, tokenizer }, keys] = await together(
+        const [{ weights, tokenizer }] = await together(
           signal,
           async (either) => old ?? (await stageModel(ir, plan, stage, tell, either)),
           (either) => buildPrograms(missing, stage, tell, either),
         );
         const weightsFile = join(old ? folder : stage, weights[plan.weights.layout].file);
         const targets: Record<string, TargetEntry> = { ...old?.targets };
-        for (const [index, program] of missing.entries()) {
+        for (const program of missing) {
           signal?.throwIfAborted();
-          targets[program.target.id] = await targetEntry(plan, program, keys[index], stage, weightsFile);
+          targets[program.target.id] = await targetEntry(plan, program, stage, weightsFile);
         }
         const manifest = manifestSchema.parse({
           format: ARTIFACT_FORMAT,
@@ -319,21 +317,20 @@ async function stageModel(
   };
 }
 
-/** Builds programs, one after the other: each build takes all cores. Returns their keys. */
+/** Builds programs, one after the other: each build takes all cores. */
 async function buildPrograms(
   programs: readonly Program[],
   stage: string,
   onProgress: (progress: Progress) => void,
   signal: AbortSignal,
-): Promise<string[]> {
-  const keys: string[] = [];
-  for (const [index, { target, sources, compiler }] of programs.entries()) {
+): Promise<void> {
+  for (const [index, { target, compiler, write }] of programs.entries()) {
     signal.throwIfAborted();
     const message = `building ${target.id} with ${compiler.command}`;
     onProgress({ stage: 'build', message, fraction: index / programs.length });
-    keys.push(await writeLibrary(join(stage, target.id), sources, target, compiler, signal));
+    await mkdir(join(stage, target.id));
+    await write(join(stage, target.id), signal);
   }
-  return keys;
 }
 
 /** Moves new programs into an artifact; the manifest last, as it says which libraries to trust. */

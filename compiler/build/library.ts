@@ -2,7 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { cp, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Target } from '../../targets/target.ts';
+import type { Choice } from '../passes/select-kernels.ts';
 import { renderBuildScript, type Source } from '../render/index.ts';
+import type { Program } from './artifact.ts';
 import { cacheFolder } from './cache-folder.ts';
 import { buildLibrary } from './cmake.ts';
 import { sha256 } from './fingerprint.ts';
@@ -16,6 +18,19 @@ export const LIBRARY = 'model.so';
 export function libraryKey(sources: readonly Source[], target: Target, compiler: Compiler): string {
   const build = renderBuildScript(sources, target, '');
   return sha256(compiler.version, ...[...sources, build].flatMap(({ file, text }) => [file, text]));
+}
+
+/** The program of a model for a CPU target. */
+export function cpuProgram(
+  target: Target,
+  choices: readonly Choice[],
+  sources: readonly Source[],
+  compiler: Compiler,
+): Program {
+  const write = async (folder: string, signal?: AbortSignal) => {
+    await writeLibrary(folder, sources, target, compiler, signal);
+  };
+  return { target, choices, compiler, key: libraryKey(sources, target, compiler), library: LIBRARY, write };
 }
 
 /**
@@ -34,20 +49,33 @@ export async function writeLibrary(
   for (const { file, text } of [...sources, renderBuildScript(sources, target, key)]) {
     await writeFile(join(folder, file), text);
   }
-  const library = join(folder, LIBRARY);
-  const cached = cacheFolder('libraries', `${key}.so`);
-  if (await copied(cached, library)) return key;
-  // Whoever needs it at the same time waits, and finds it.
   const build = async () => {
-    if (await copied(cached, library)) return;
     await buildLibrary(folder, target, compiler, signal);
     await rm(join(folder, 'build'), { recursive: true });
+  };
+  await withCachedLibrary(join(folder, LIBRARY), `${key}.so`, build, signal);
+  return key;
+}
+
+/** Puts a library in its place: from the user's cache, or by building it, which puts it into the cache. */
+export async function withCachedLibrary(
+  library: string,
+  name: string,
+  build: () => Promise<void>,
+  signal?: AbortSignal,
+): Promise<void> {
+  await mkdir(cacheFolder('libraries'), { recursive: true });
+  const cached = cacheFolder('libraries', name);
+  if (await copied(cached, library)) return;
+  // Whoever needs it at the same time waits, and finds it.
+  const fill = async () => {
+    if (await copied(cached, library)) return;
+    await build();
     const temporary = `${cached}.${randomUUID()}`;
     await cp(library, temporary);
     await rename(temporary, cached);
   };
-  await withLock(`${cached}.lock`, build, { signal });
-  return key;
+  await withLock(`${cached}.lock`, fill, { signal });
 }
 
 /** Copies a file, if it is there. */

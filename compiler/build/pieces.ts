@@ -1,8 +1,9 @@
 import { BitnetError } from '../../errors.ts';
-import { FLOAT } from '../import/encodings/index.ts';
+import { encodedBytes, FLOAT } from '../import/encodings/index.ts';
 import { CHUNK_VALUES } from '../import/source.ts';
 import type { FloatEncodingName } from '../ir/model.ts';
 import { type PackedTensor, type Plan, pad16 } from '../ir/plan.ts';
+import { headTiles, tiledBytes } from '../kernels/head-tiles.ts';
 import { layoutOf } from '../kernels/index.ts';
 import { coarseCopy, STRETCH_ROWS, screenBytes } from '../kernels/screen.ts';
 import type { Workbench } from '../threads/workbench.ts';
@@ -79,6 +80,7 @@ export async function packPiece(bench: Workbench, piece: Piece): Promise<Placed[
       return [{ position: base + piece.tensor.offset, bytes: await packVector(bench, piece) }];
     case 'rows': {
       const { tensor, first } = piece;
+      if (tensor.tiled) return [await packTiles(bench, piece)];
       const position = base + tensor.offset + first * (tensor.bytes / tensor.rows);
       return [{ position, bytes: await packRows(bench, piece) }];
     }
@@ -117,6 +119,20 @@ async function packRows({ source }: Workbench, { prefix, tensor, first, count }:
   }
 }
 
+/** Rows in a GPU's tiles, sixteen by sixteen. */
+async function packTiles(bench: Workbench, piece: PieceOf<'rows'>): Promise<Placed> {
+  const { tensor, first, count, base } = piece;
+  const { encoding, cols } = tensor;
+  const tiles = headTiles(encoding, cols)!;
+  const rows = await packRows(bench, piece);
+  const [from, to] = [16 * encodedBytes(encoding, [cols]), tiledBytes(tiles, 16, cols)];
+  const bytes = new Uint8Array(tiledBytes(tiles, count, cols));
+  for (let block = 0; block * 16 < count; block++) {
+    bytes.set(tiles.pack(rows.subarray(block * from, (block + 1) * from), cols), block * to);
+  }
+  return { position: base + tensor.offset + tiledBytes(tiles, first, cols), bytes };
+}
+
 /** The coarse copy of rows, as the head's decoder yields them from their packed bytes. */
 async function packScreen(bench: Workbench, piece: PieceOf<'screen'>) {
   const { tensor, count } = piece;
@@ -126,17 +142,40 @@ async function packScreen(bench: Workbench, piece: PieceOf<'screen'>) {
 }
 
 /** The scales of a fused matrix's row groups, and its packed codes part by part. */
-async function packMatrix(bench: Workbench, { prefix, base, scales, codes: packed }: PieceOf<'matrix'>) {
+async function packMatrix(bench: Workbench, piece: PieceOf<'matrix'>) {
+  const { prefix, base, scales, codes: packed } = piece;
   const layout = layoutOf(packed.layout);
+  if (packed.woven) return await packWoven(bench, piece);
+  const { scaleRows = 16 } = layout;
   const factors = new Float32Array(scales.groups);
   const placed: Placed[] = [{ position: base + scales.offset, bytes: new Uint8Array(factors.buffer) }];
   for (const { tensor, scaleTensor, rows, firstRow } of packed.parts) {
     const room = bench.codes(rows * packed.cols);
     const factor = scaleTensor === null ? null : prefix + scaleTensor;
     const { codes, scale } = await bench.source.scaledTernary(prefix + tensor, factor, room);
-    factors.fill(scale, firstRow / 16, (firstRow + pad16(rows)) / 16);
+    factors.fill(scale, firstRow / scaleRows, (firstRow + pad16(rows)) / scaleRows);
     const position = base + packed.offset + firstRow * (packed.bytes / packed.rows);
     placed.push({ position, bytes: layout.pack(codes, rows, packed.cols) });
   }
   return placed;
+}
+
+/** The same of a matrix whose two parts are woven: eight rows of one, eight of the other. */
+async function packWoven(bench: Workbench, { prefix, base, scales, codes: packed }: PieceOf<'matrix'>) {
+  const { cols } = packed;
+  const factors = new Float32Array(scales.groups);
+  const woven = new Uint8Array(packed.rows * cols).fill(1);
+  for (const [index, { tensor, scaleTensor, rows }] of packed.parts.entries()) {
+    const room = bench.codes(rows * cols);
+    const factor = scaleTensor === null ? null : prefix + scaleTensor;
+    const { codes, scale } = await bench.source.scaledTernary(prefix + tensor, factor, room);
+    for (let row = 0; row < rows; row += 8) {
+      woven.set(codes.subarray(row * cols, Math.min(row + 8, rows) * cols), (2 * row + 8 * index) * cols);
+    }
+    for (let half = index; half < factors.length; half += 2) factors[half] = scale;
+  }
+  return [
+    { position: base + scales.offset, bytes: new Uint8Array(factors.buffer) },
+    { position: base + packed.offset, bytes: layoutOf(packed.layout).pack(woven, packed.rows, cols) },
+  ];
 }

@@ -4,7 +4,7 @@ import { referenceSums } from '../kernels/bitlinear-i2.ts';
 import { layoutOf } from '../kernels/index.ts';
 import { stretchOf } from '../kernels/layout.ts';
 import { Checksum, TRIAL_TOKENS, trialActivations } from '../kernels/self-test.ts';
-import type { Choice } from '../passes/select-kernels.ts';
+import { type Choice, kernelsOf } from '../passes/select-kernels.ts';
 
 /**
  * What each kernel's self-test must give, computed by the plain reference from the packed weights file: integer sums of
@@ -16,13 +16,13 @@ export async function trialChecksums(
   choices: readonly Choice[],
 ): Promise<Map<string, string>> {
   const checksums = new Map<string, Checksum>();
-  for (const { gemv, gemm } of choices) {
-    for (const { name } of [gemv, gemm]) checksums.set(name, new Checksum());
+  for (const choice of choices) {
+    for (const { name } of kernelsOf(choice)) checksums.set(name, new Checksum());
   }
   const activations = new Map<number, Int8Array[]>();
   await withFile(weightsFile, async (handle) => {
     for (let layer = 0; layer < plan.hyper.layers; layer++) {
-      for (const { use, gemv, gemm } of choices) {
+      for (const { use, gemv, gemm, others = [] } of choices) {
         const tensor = plan.weights.layer.find((packed) => packed.kind === 'codes' && packed.name === use);
         if (tensor?.kind !== 'codes') throw new Error(`the plan has no codes of '${use}'`);
         const start = plan.weights.layerBase + layer * plan.weights.layerBytes + tensor.offset;
@@ -42,7 +42,7 @@ export async function trialChecksums(
           for (const codes of groups) {
             const sums = referenceSums(codes, 16, gemv.k, q);
             if (token === 0) checksums.get(gemv.name)!.add(sums);
-            checksums.get(gemm.name)!.add(sums);
+            for (const { name } of [gemm, ...others]) checksums.get(name)!.add(sums);
           }
         });
       }

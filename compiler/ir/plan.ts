@@ -28,8 +28,12 @@ export type PackedTensor = {
       readonly size: number;
     }
   | {
-      /** Rows, little-endian: as the model file stores them, or encoded anew where its encoding is another one. */
+      /**
+       * Rows, little-endian: as the model file stores them, or encoded anew where its encoding is another one; on GPUs, a head
+       * may be in the tiles of compiler/kernels/head-tiles.ts.
+       */
       readonly kind: 'rows';
+      readonly tiled?: boolean;
       readonly tensor: string;
       readonly encoding: FloatEncodingName;
       readonly rows: number;
@@ -41,12 +45,14 @@ export type PackedTensor = {
       /** How they are packed: a Layout's id. The kernels that read them are of that layout. */
       readonly layout: string;
       readonly parts: readonly Part[];
+      /** Rows of two parts, by turns eight of each: what they are multiplied to meets as it is computed. */
+      readonly woven?: boolean;
       /** Rows of all parts, padding included. */
       readonly rows: number;
       readonly cols: number;
     }
   | {
-      /** One float32 scale for each 16 rows of the `codes` named. */
+      /** One float32 scale for each 16 rows of the `codes` named, or as many as their layout says. */
       readonly kind: 'scales';
       readonly of: string;
       readonly groups: number;
@@ -124,6 +130,8 @@ export type Step =
        * on, is zero or negative; what they would have been counts as zero. `columns`: those that meet a zero.
        */
       readonly skips?: 'rows' | 'columns';
+      /** On GPUs, gate and up at once, their rows woven: `out` is this activation of gate, times up. */
+      readonly gate?: Activation;
       /** Why this layout and tile. */
       readonly reason?: string;
     }

@@ -11,6 +11,8 @@ export interface Layout {
   readonly rows?: number;
   readonly columns: number;
   readonly blockBytes: number;
+  /** Rows that have a scale of their own: 16 where it is left out. */
+  readonly scaleRows?: number;
   /** Packs rows x cols codes (weight + 1), row after row. Weight 0 fills the padding. */
   pack(codes: Uint8Array, rows: number, cols: number): Uint8Array<ArrayBuffer>;
   /** Takes a row group apart again, from its stretch of the matrix: 16 x cols codes, row after row. */

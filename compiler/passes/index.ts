@@ -1,3 +1,4 @@
+import { BitnetError } from '../../errors.ts';
 import type { ModelIR } from '../ir/model.ts';
 import type { Plan } from '../ir/plan.ts';
 import { verifyModel } from '../ir/verify.ts';
@@ -5,8 +6,9 @@ import { architectureOf } from '../models/index.ts';
 import { assignBuffers } from './assign-buffers.ts';
 import { chooseTables, type HeadRequest } from './choose-head.ts';
 import { chooseKernels, type KernelRequest } from './choose-kernels.ts';
+import { GPU_MAX_TOKENS, gpuBuffers, stepsForGpu } from './for-gpu.ts';
 import { layoutWeights } from './layout-weights.ts';
-import { lower } from './lower.ts';
+import { lower, type Steps } from './lower.ts';
 import { localFrequencies, ropeFrequencies } from './rope-frequencies.ts';
 import { type SkipRequest, skipZeros } from './skip-zeros.ts';
 
@@ -24,17 +26,41 @@ export function planModel(ir: ModelIR, request: PlanRequest = {}): Plan {
   const architecture = architectureOf(ir.architecture);
   verifyModel(ir, architecture);
   const steps = chooseKernels(ir, skipZeros(ir, lower(ir, architecture), request), request);
-  const { buffers, workspaceBytes } = assignBuffers(ir, steps);
+  return plan(ir, steps, MAX_TOKENS, assignBuffers(ir, steps), request);
+}
+
+/**
+ * ModelIR → Plan, for GPUs: the same steps, in their own layout of weights and memory. Throws as planModel does, and where
+ * kernels of a CPU are asked for.
+ */
+export function planForGpu(ir: ModelIR, request: PlanRequest = {}): Plan {
+  const { kernel = 'auto', screen = 0 } = request;
+  if (kernel !== 'auto') {
+    throw new BitnetError(`kernel ${kernel} is for CPUs`, { hint: 'GPUs have kernels of their own: leave it out' });
+  }
+  if (screen !== 0) throw new BitnetError('screened heads are for CPUs', { hint: 'leave the option screen out' });
+  const architecture = architectureOf(ir.architecture);
+  verifyModel(ir, architecture);
+  const steps = stepsForGpu(lower(ir, architecture), ir.hyper);
+  return plan(ir, steps, GPU_MAX_TOKENS, gpuBuffers(steps, ir.hyper), { ...request, screen: 0 });
+}
+
+function plan(
+  ir: ModelIR,
+  steps: Steps,
+  maxTokens: number,
+  memory: Pick<Plan, 'buffers' | 'workspaceBytes'>,
+  request: PlanRequest,
+): Plan {
   return {
     name: ir.name,
-    architecture: architecture.id,
+    architecture: ir.architecture,
     hyper: ir.hyper,
     ropeFrequencies: ropeFrequencies(ir.hyper),
     localFrequencies: localFrequencies(ir.hyper),
-    maxTokens: MAX_TOKENS,
+    maxTokens,
     ...steps,
-    buffers,
-    workspaceBytes,
+    ...memory,
     weights: layoutWeights(ir, steps, chooseTables(ir, request), request.screen),
   };
 }

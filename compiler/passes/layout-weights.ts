@@ -3,6 +3,8 @@ import { encodedBytes } from '../import/encodings/index.ts';
 import type { ModelIR } from '../ir/model.ts';
 import { type PackedTensor, type Part, type Plan, pad16, pad64, type ScreenBits, type Step } from '../ir/plan.ts';
 import { layerLinears } from '../ir/verify.ts';
+import { t16 } from '../kernels/bitlinear-t16.ts';
+import { headTiles, tiledBytes } from '../kernels/head-tiles.ts';
 import { layoutOf } from '../kernels/index.ts';
 import { packedBytes } from '../kernels/layout.ts';
 import { SCREEN_COLUMNS, screenBytes } from '../kernels/screen.ts';
@@ -64,6 +66,7 @@ export function layoutWeights(
   screen?: 0 | ScreenBits,
 ): Plan['weights'] {
   const byName = new Map(ir.tensors.map((tensor) => [tensor.name, tensor]));
+  const onGpu = steps.some((step) => step.op === 'bitlinear' && step.layout === t16.id);
   const vector = (name: string, tensor: string, size: number): Unplaced => ({
     name,
     kind: 'vector',
@@ -73,12 +76,14 @@ export function layoutWeights(
   });
   const table = ({ shape, ...known }: Table): Unplaced => {
     const [rows, cols] = shape;
+    const tiles = onGpu && known.name === tables.at(-1)!.name ? headTiles(known.encoding, cols) : undefined;
+    if (tiles) return { ...known, kind: 'rows', tiled: true, rows, cols, bytes: tiledBytes(tiles, rows, cols) };
     return { ...known, kind: 'rows', rows, cols, bytes: encodedBytes(known.encoding, shape) };
   };
 
   const { layers, embedding } = ir.hyper;
   const linears = layerLinears(ir);
-  const matrix = ({ use, layout: id }: BitLinear): Unplaced[] => {
+  const matrix = ({ use, layout: id, gate }: BitLinear): Unplaced[] => {
     const layout = layoutOf(id);
     let rows = 0;
     const parts = MATRICES[use].map((name): Part => {
@@ -91,9 +96,11 @@ export function layoutWeights(
       return part;
     });
     const cols = linears.find((candidate) => candidate.name === MATRICES[use][0])!.cols;
+    const groups = rows / (layout.scaleRows ?? 16);
+    const woven = gate === undefined ? {} : { woven: true };
     return [
-      { name: `${use}_scales`, kind: 'scales', of: use, groups: rows / 16, bytes: rows / 4 },
-      { name: use, kind: 'codes', layout: id, parts, rows, cols, bytes: packedBytes(layout, rows, cols) },
+      { name: `${use}_scales`, kind: 'scales', of: use, groups, bytes: 4 * groups },
+      { name: use, kind: 'codes', layout: id, parts, ...woven, rows, cols, bytes: packedBytes(layout, rows, cols) },
     ];
   };
 

@@ -12,7 +12,12 @@ export interface Choice {
   readonly use: string;
   readonly gemv: KernelSpec;
   readonly gemm: KernelSpec;
+  /** More kernels for many tokens: of targets that have one for each range of how many. */
+  readonly others?: readonly KernelSpec[];
 }
+
+/** All kernels of a choice. */
+export const kernelsOf = ({ gemv, gemm, others = [] }: Choice): KernelSpec[] => [gemv, gemm, ...others];
 
 /** What a kernel is chosen for: a matrix, with the tile of its look-ups where it has one. */
 type Matrix = KernelShape & Pick<Extract<Step, { op: 'bitlinear' }>, 'tile' | 'reason'>;
@@ -83,8 +88,8 @@ export function selectKernels(plan: Plan, target: Target, tuned: KernelRequest['
 /** The distinct kernels of the choices, in order of first use. */
 export function distinctKernels(choices: readonly Choice[]): KernelSpec[] {
   const byName = new Map<string, KernelSpec>();
-  for (const { gemv, gemm } of choices) {
-    for (const spec of [gemv, gemm]) if (!byName.has(spec.name)) byName.set(spec.name, spec);
+  for (const choice of choices) {
+    for (const spec of kernelsOf(choice)) if (!byName.has(spec.name)) byName.set(spec.name, spec);
   }
   return [...byName.values()];
 }

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import Handlebars from 'handlebars';
 import { packageRoot } from '../../package-root.ts';
@@ -6,21 +6,28 @@ import { packageRoot } from '../../package-root.ts';
 const SUFFIX = '.hbs';
 const OPTIONS: CompileOptions = { noEscape: true, strict: true, preventIndent: false };
 
-/** The folder of the C++ templates. */
-export const templateFolder = (): string => join(packageRoot(), 'templates', 'cpp');
+/** What templates are written in: folders of `templates`. */
+export type Language = 'cpp' | 'cuda';
 
-let environment: typeof Handlebars | undefined;
+/** The folder of the templates of a language. */
+export const templateFolder = (language: Language = 'cpp'): string => join(packageRoot(), 'templates', language);
 
-/** Handlebars with every partial of templates/cpp/partials and templates/cpp/steps, under `folder/stem`. */
-function load(): typeof Handlebars {
-  if (environment) return environment;
-  environment = Handlebars.create();
+const environments = new Map<Language, typeof Handlebars>();
+
+/** Handlebars with every partial of a language's folders `partials` and `steps`, under `folder/stem`. */
+function load(language: Language): typeof Handlebars {
+  const known = environments.get(language);
+  if (known) return known;
+  const environment = Handlebars.create();
   for (const folder of ['partials', 'steps']) {
-    for (const file of readdirSync(join(templateFolder(), folder))) {
-      const name = `${folder}/${basename(file, SUFFIX).replace(/\.cpp$/, '')}`;
-      environment.registerPartial(name, readFileSync(join(templateFolder(), folder, file), 'utf8'));
+    const path = join(templateFolder(language), folder);
+    if (!existsSync(path)) continue;
+    for (const file of readdirSync(path)) {
+      const name = `${folder}/${basename(file, SUFFIX).replace(/\.(cpp|cu)$/, '')}`;
+      environment.registerPartial(name, readFileSync(join(path, file), 'utf8'));
     }
   }
+  environments.set(language, environment);
   return environment;
 }
 
@@ -28,13 +35,15 @@ const compiled = new Map<string, HandlebarsTemplateDelegate>();
 
 /**
  * Renders one template. Strict: a name that the view lacks is an error, so a view is whole or nothing comes out.
- * @param template file of templates/cpp without `.hbs`
+ * @param template file of its folder without `.hbs`
+ * @param language whose templates it is one of
  */
-export function render(template: string, view: object): string {
-  let run = compiled.get(template);
+export function render(template: string, view: object, language: Language = 'cpp'): string {
+  const path = join(templateFolder(language), template + SUFFIX);
+  let run = compiled.get(path);
   if (!run) {
-    run = load().compile(readFileSync(join(templateFolder(), template + SUFFIX), 'utf8'), OPTIONS);
-    compiled.set(template, run);
+    run = load(language).compile(readFileSync(path, 'utf8'), OPTIONS);
+    compiled.set(path, run);
   }
   return run(view);
 }

@@ -17,13 +17,13 @@ const TOKEN_BLOCK = 8;
 const RUN = 64;
 
 /** A double constant as C++ spells it, exact. */
-function cppDouble(value: number): string {
+export function cppDouble(value: number): string {
   const text = String(value);
   return /[.e]/.test(text) ? text : `${text}.0`;
 }
 
 /** A float constant as C++ spells it. */
-const cppFloat = (value: number): string => `${cppDouble(value)}f`;
+export const cppFloat = (value: number): string => `${cppDouble(value)}f`;
 
 function find(tensors: readonly PackedTensor[], name: string): PackedTensor {
   const found = tensors.find((tensor) => tensor.name === name);

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "cuda/cuda_executor.h"
 #include "engine/executor.h"
 #include "engine/library.h"
 
@@ -21,6 +22,8 @@ constexpr const char* kUsage = R"(runner COMMAND ...
   selftest LIBRARY WEIGHTS                  one JSON line per kernel, with its checksum
   logits LIBRARY WEIGHTS --tokens 1,2,3 --out FILE [--kv f16|f32] [--threads N] [--chunk N] [--hidden FILE]
                                             float32, little-endian, [tokens][vocabulary]; what the head reads, likewise
+  profile FATBIN WEIGHTS --tokens N --position P --sequences S
+                                            times the kernels of a step of N tokens in each of S sequences, one JSON line each
   kernel LIBRARY NAME IN OUT                runs one kernel between guard pages
       IN   int32 tokens, accumulate, group_begin, group_end, m, k (both padded to 16); packed weights [m * k / 4];
            float32 group scales [m / 16]; int8 q [tokens][k]; {float32, int32} quant [tokens]; float32 y [tokens][m]
@@ -80,8 +83,8 @@ int logits(const Arguments& arguments) {
   executor_options.context = static_cast<int>(ids.size());
   executor_options.kv_type = options["kv"] == "f32" ? BN_KV_F32 : BN_KV_F16;
   executor_options.threads = options["threads"].empty() ? 1 : std::stoi(options["threads"]);
-  bn::Executor executor(executor_options);
-  const bn_model_info& info = executor.info();
+  const std::unique_ptr<bn::Executor> executor = bn::Executor::open(executor_options);
+  const bn::ModelSizes& info = executor->sizes();
   const int chunk = options["chunk"].empty() ? info.max_tokens : std::min(std::stoi(options["chunk"]), info.max_tokens);
 
   const bool wants_hidden = !options["hidden"].empty();
@@ -92,12 +95,38 @@ int logits(const Arguments& arguments) {
     const int row = static_cast<int>(batch.size());
     batch.push_back({ids[i], static_cast<int32_t>(i), 0, row, wants_hidden ? row : -1});
     if (row + 1 < chunk && i + 1 < ids.size()) continue;
-    executor.step(batch.data(), row + 1, rows.data() + (i - row) * info.vocab,
+    executor->step(batch.data(), row + 1, rows.data() + (i - row) * info.vocab,
                   wants_hidden ? hidden.data() + (i - row) * info.embedding : nullptr);
     batch.clear();
   }
   write_all(options["out"], rows.data(), rows.size() * sizeof(float));
   if (wants_hidden) write_all(options["hidden"], hidden.data(), hidden.size() * sizeof(float));
+  return 0;
+}
+
+int profile(const Arguments& arguments) {
+  auto options = options_of(arguments, 2);
+  const auto number = [&](const char* name, int otherwise) {
+    return options[name].empty() ? otherwise : std::stoi(options[name]);
+  };
+  const int tokens = number("tokens", 1), position = number("position", 0), sequences = number("sequences", 1);
+  bn::ExecutorOptions executor_options;
+  executor_options.library = arguments.at(0);
+  executor_options.weights = arguments.at(1);
+  executor_options.context = position + tokens;
+  executor_options.sequences = sequences;
+  bn::CudaExecutor executor(executor_options);
+  std::vector<bn_token> batch;
+  for (int s = 0; s < sequences; ++s) {
+    for (int i = 0; i < tokens; ++i) {
+      const int32_t id = (s * 101 + i * 37) % executor.sizes().vocab;
+      batch.push_back({id, position + i, s, i + 1 == tokens ? s : -1, -1});
+    }
+  }
+  for (const auto& timing : executor.profile(batch.data(), static_cast<int>(batch.size()))) {
+    std::printf("{\"kernel\":\"%s\",\"launches\":%d,\"microseconds\":%.2f}\n", timing.kernel.c_str(), timing.launches,
+                timing.microseconds);
+  }
   return 0;
 }
 
@@ -184,7 +213,7 @@ int run(const Arguments& arguments) {
     int (*run)(const Arguments&);
   };
   const std::vector<Command> commands = {
-      {"list", 1, list}, {"selftest", 2, self_test}, {"logits", 2, logits}, {"kernel", 4, kernel}};
+      {"list", 1, list}, {"selftest", 2, self_test}, {"logits", 2, logits}, {"profile", 2, profile}, {"kernel", 4, kernel}};
   if (arguments.empty()) throw Usage("no command given");
   for (const Command& command : commands) {
     if (command.name != arguments[0]) continue;

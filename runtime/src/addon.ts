@@ -13,6 +13,8 @@ export interface NativeAddon {
   ) => NativeKernelBench;
   /** The physical cores that this process may use. */
   usableCores(): number;
+  /** The GPUs of NVIDIA's driver, by name; `--device` counts from 0. Throws, with the reason, where there is no driver. */
+  gpus(): string[];
 }
 
 /** See kernel-bench.ts. */
@@ -35,6 +37,7 @@ export interface NativeOpenOptions {
   kv: 'f16' | 'f32';
   sequences: number;
   chunk: number;
+  device: number;
 }
 
 export interface NativeEngine {

@@ -22,6 +22,9 @@ export interface Artifact {
   readonly manifest: Manifest;
 }
 
+/** What a target for GPUs has for an architecture. */
+const GPU = 'cuda';
+
 const RECOMPILE = 'Compile the model again.';
 
 /** Reads `manifest.json` of an artifact folder. @throws BitnetError where it is missing, damaged or of another version */
@@ -84,6 +87,7 @@ export function chooseTarget(manifest: Manifest, wanted?: string, machine: Machi
 
 /** What the machine lacks for a target, or undefined. */
 function whyNot(target: TargetEntry, machine: Machine): string | undefined {
+  if (target.arch === GPU) return undefined; // the engine asks the driver, and says why not
   if (target.arch !== 'any' && target.arch !== machine.arch) return `it is for ${target.arch}, this is ${machine.arch}`;
   const missing = target.features.filter((feature) => !machine.features.has(feature));
   return missing.length > 0 ? `the CPU lacks ${missing.join(', ')}` : undefined;

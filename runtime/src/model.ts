@@ -26,6 +26,10 @@ import { createTokenizer, type Tokenizer } from './tokenizer/index.ts';
 /** A long context costs memory for every sequence, so it has to be asked for. */
 const DEFAULT_CONTEXT = 4096;
 
+/** Prompt tokens of a step: what takes a few milliseconds on a GPU takes a tenth of a second and more on a CPU. */
+const CPU_CHUNK = 128;
+const GPU_CHUNK = 2048;
+
 export interface ChatGenerateOptions extends GenerateOptions {
   /** JSON descriptions of functions that the model may call, for templates that know of them. */
   readonly tools?: readonly object[];
@@ -105,7 +109,8 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
     context: contextLength ?? Math.min(trained, DEFAULT_CONTEXT),
     kv: checked.kv,
     sequences: checked.sequences,
-    chunk: checked.prefillChunk,
+    chunk: checked.prefillChunk ?? (target === 'cuda' ? GPU_CHUNK : CPU_CHUNK),
+    device: checked.device,
   });
   if (signal?.aborted) {
     await engine.dispose();

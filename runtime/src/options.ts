@@ -11,6 +11,7 @@ const callback = <Callback>() => z.custom<Callback>((value) => typeof value === 
 
 const loadSchema = z.strictObject({
   target: z.string().optional().describe('the name of a target'),
+  device: integer(0, 63).default(0).describe('a whole number from 0 to 63'),
   threads: integer(1, 256).optional().describe('a whole number from 1 to 256'),
   pin: z.boolean().default(false).describe('true or false'),
   contextLength: integer(1, 2 ** 24)
@@ -18,7 +19,7 @@ const loadSchema = z.strictObject({
     .describe('a whole number from 1 to the context of the model'),
   kv: z.enum(['f16', 'f32']).default('f16').describe("'f16' or 'f32'"),
   sequences: integer(1, 64).default(4).describe('a whole number from 1 to 64'),
-  prefillChunk: integer(1, 4096).default(128).describe('a whole number from 1 to 4096'),
+  prefillChunk: integer(1, 4096).optional().describe('a whole number from 1 to 4096'),
   onProgress: callback<(progress: LoadProgress) => void>().optional().describe('a function'),
   signal,
 });
@@ -27,6 +28,8 @@ const loadSchema = z.strictObject({
 export interface LoadOptions {
   /** Run this target, instead of the best one that the machine can run. */
   readonly target?: string;
+  /** Which GPU target `cuda` runs on. Default 0. */
+  readonly device?: number;
   /** Threads that compute. Default: the physical cores that this process may use. */
   readonly threads?: number;
   /** Pin each of them to a CPU. Default false. */
@@ -37,7 +40,7 @@ export interface LoadOptions {
   readonly kv?: 'f16' | 'f32';
   /** Generations and embeddings that run at once; more than that wait for their turn. Default 4. */
   readonly sequences?: number;
-  /** Prompt tokens that a step takes at most: small is quicker to cancel and kinder to others. Default 128. */
+  /** Prompt tokens that a step takes at most: small is quicker to cancel and kinder to others. Default 128, on a GPU 2048. */
   readonly prefillChunk?: number;
   readonly onProgress?: (progress: LoadProgress) => void;
   readonly signal?: AbortSignal;

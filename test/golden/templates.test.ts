@@ -3,16 +3,18 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { FLOAT, type FloatEncodingName } from '../../compiler/import/encodings/index.ts';
 import { importModel } from '../../compiler/import/index.ts';
+import type { ModelIR } from '../../compiler/ir/model.ts';
 import type { Plan } from '../../compiler/ir/plan.ts';
 import { families } from '../../compiler/kernels/index.ts';
 import type { KernelFamily, KernelSpec } from '../../compiler/kernels/spec.ts';
-import { planModel } from '../../compiler/passes/index.ts';
+import { planForGpu, planModel } from '../../compiler/passes/index.ts';
 import { selectKernels } from '../../compiler/passes/select-kernels.ts';
+import { renderCuda } from '../../compiler/render/cuda/index.ts';
 import { render } from '../../compiler/render/environment.ts';
 import { renderBuildScript, renderSources } from '../../compiler/render/index.ts';
 import { kernelView, tableView } from '../../compiler/render/views.ts';
 import { packageRoot } from '../../package-root.ts';
-import { type Target, targets } from '../../targets/index.ts';
+import { cuda, type Target, targets } from '../../targets/index.ts';
 import { assertExpected, assertNoOthers } from '../support/expected.ts';
 import { isSupported, specOf } from '../support/kernel-library.ts';
 import { sketch } from '../support/model-ir.ts';
@@ -56,7 +58,7 @@ const PROGRAM = { model: 'b158-i2s', target: 'x86-avx2' };
 const golden = suite('golden sources');
 const expected = new Set<string>();
 
-function compare(target: Target, file: string, text: () => string): void {
+function compare(target: Pick<Target, 'id'>, file: string, text: () => string): void {
   const path = join(target.id, file);
   expected.add(path);
   golden(path, () => assertExpected(path, text()));
@@ -94,6 +96,20 @@ for (const target of targets) {
     if (isSupported(family, chunked, target)) kernel(family, chunked, target);
   }
   for (const [name, ir] of Object.entries(MODELS)) program(target, `model-${name}`, () => planModel(ir), false);
+}
+
+/** Of a program for GPUs, what is not copied: the models above, one whose heads and attention are for tensor cores. */
+const GPU_MODELS = {
+  ...MODELS,
+  flash: sketch({ embedding: 256, ffn: 384, heads: 4, kvHeads: 2, headDim: 128, embeddingEncoding: 'q6_k' }),
+};
+for (const [name, ir] of Object.entries(GPU_MODELS)) {
+  compare(cuda, `${name}.cu`, () => cudaSource(ir, 'model.cu'));
+}
+compare(cuda, 'wgmma.cuh', () => cudaSource(MODELS.even, 'wgmma.cuh'));
+
+function cudaSource(ir: ModelIR, file: string): string {
+  return renderCuda(planForGpu(ir)).find((source) => source.file === file)!.text;
 }
 
 // How a row is decoded does not depend on the target: one of them stands for all.

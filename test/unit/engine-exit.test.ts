@@ -25,6 +25,7 @@ async function run(script: string): Promise<{ status: number | null; signal: str
     context: CONTEXT,
     kv: 'f16',
     sequences: 2,
+    device: 0,
     chunk: 16,
   };
   const generate = {

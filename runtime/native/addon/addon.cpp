@@ -7,6 +7,7 @@
 #include <optional>
 #include <stdexcept>
 
+#include "../cuda/driver.h"
 #include "../engine/measurement.h"
 #include "../engine/embedding.h"
 #include "../engine/engine.h"
@@ -44,6 +45,7 @@ EngineOptions engine_options(const Napi::Object& from) {
   options.executor.context = integer(from, "context");
   options.executor.kv_type = text(from, "kv") == "f32" ? BN_KV_F32 : BN_KV_F16;
   options.executor.sequences = integer(from, "sequences");
+  options.executor.device = integer(from, "device");
   Expected expected{text(from, "key"), from.Get("weightsBytes").As<Napi::Number>().Int64Value(), {}};
   const auto kernels = from.Get("kernels").As<Napi::Array>();
   for (uint32_t i = 0; i < kernels.Length(); ++i) {
@@ -148,8 +150,8 @@ void fill(Napi::Object& object, const Score::Output& output) {
 }
 
 void fill(Napi::Object& object, const Measurement::Output& output) {
-  object.Set("readBytesPerSecond", output.read_bytes_per_second);
-  object.Set("int8MacsPerSecond", output.int8_macs_per_second);
+  object.Set("readBytesPerSecond", output.limits.read_bytes_per_second);
+  object.Set("int8MacsPerSecond", output.limits.int8_macs_per_second);
 }
 
 class EngineObject : public Napi::ObjectWrap<EngineObject> {
@@ -445,6 +447,12 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
                                        Napi::Persistent(KernelBenchObject::define(env))});
   exports.Set("open", Napi::Function::New<open>(env, "open"));
   exports.Set("KernelBench", env.GetInstanceData<Constructors>()->kernel_bench.Value());
+  exports.Set("gpus", Napi::Function::New(env, [](const Napi::CallbackInfo& call) -> Napi::Value {
+                const auto devices = cuda::Driver().devices();
+                auto names = Napi::Array::New(call.Env(), devices.size());
+                for (uint32_t i = 0; i < devices.size(); ++i) names.Set(i, devices[i].name);
+                return names;
+              }, "gpus"));
   exports.Set("usableCores",
               Napi::Function::New(env, [](const Napi::CallbackInfo& call) -> Napi::Value {
                 return Napi::Number::New(call.Env(), usable_cores());

@@ -62,7 +62,7 @@ bool Embedding::step(Executor& executor, int slot, int chunk) {
       batch.push_back({tokens_[text.begin + at], at, static_cast<int32_t>(i), -1, wanted ? rows++ : -1});
     }
   }
-  const int size = executor.info().embedding;
+  const int size = executor.sizes().embedding;
   std::vector<float> hidden(static_cast<size_t>(rows) * size);
   executor.step(batch.data(), static_cast<int>(batch.size()), nullptr, hidden.data(),
                 executor.part_of_cache(slot, longest));

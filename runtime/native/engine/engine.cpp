@@ -10,12 +10,12 @@ namespace {
 constexpr int64_t kLogitsBytes = 32 << 20;
 constexpr const char* kDisposed = "the model was disposed";
 
-int rows_per_step(const bn_model_info& info) {
+int rows_per_step(const ModelSizes& info) {
   return static_cast<int>(std::clamp<int64_t>(kLogitsBytes / (int64_t{4} * info.vocab), 1, info.max_tokens));
 }
 
 Engine::Facts facts_of(Executor& executor, int chunk) {
-  const bn_model_info& info = executor.info();
+  const ModelSizes& info = executor.sizes();
   return {info.vocab,
           executor.context(),
           executor.pool().threads(),
@@ -33,11 +33,11 @@ Request& request_of(const std::variant<std::shared_ptr<Types>...>& waiting) {
 }  // namespace
 
 Engine::Engine(const EngineOptions& options)
-    : executor_(std::make_unique<Executor>(options.executor)),
+    : executor_(Executor::open(options.executor)),
       facts_(facts_of(*executor_, options.chunk)),
       slots_(executor_->sequences()),
-      max_rows_(rows_per_step(executor_->info())),
-      logits_(int64_t{4} * executor_->info().vocab * (max_rows_ + executor_->sequences())),
+      max_rows_(rows_per_step(executor_->sizes())),
+      logits_(int64_t{4} * executor_->sizes().vocab * (max_rows_ + executor_->sequences())),
       thread_(&Engine::loop, this, options.executor.pin) {}
 
 Engine::~Engine() { shutdown(); }
@@ -210,7 +210,7 @@ bool Engine::step() {
     size_t index;
     int first, count, row, rows;
   };
-  const bn_model_info& info = executor_->info();
+  const ModelSizes& info = executor_->sizes();
   std::vector<bn_token> batch;
   std::vector<Part> parts;
   int rows = 0;
@@ -251,9 +251,15 @@ bool Engine::step() {
 
   const auto started = Clock::now();
   float* logits = reinterpret_cast<float*>(logits_.data());
+  // Below which ids all of them want the largest logit alone; 0 where somebody wants more, or it is not found there.
+  const auto choices_of = [&](const Part& part) { return active_[part.index].request->choices(info.vocab); };
+  const int32_t first = executor_->chooses() ? choices_of(parts[0]) : 0;
+  const bool agreed = std::all_of(parts.begin(), parts.end(), [&](const Part& part) { return choices_of(part) == first; });
+  const int32_t choices = agreed ? first : 0;
+  std::vector<int32_t> best(choices > 0 ? rows : 0);
   // Several rows share one reading of the whole head.
   std::optional<NeededLogits> needed;
-  if (rows == 1) {
+  if (rows == 1 && choices == 0) {
     const auto part = std::find_if(parts.begin(), parts.end(), [](const Part& one) { return one.rows > 0; });
     needed = active_[part->index].request->needed(info.vocab);
   }
@@ -262,8 +268,9 @@ bool Engine::step() {
     screen = {needed->vocab, needed->keep, needed->margin, needed->rows.data(),
               static_cast<int32_t>(needed->rows.size())};
   }
-  executor_->step(batch.data(), static_cast<int>(batch.size()), logits, nullptr, executor_->cache(),
-                  needed ? &screen : nullptr);
+  const int count = static_cast<int>(batch.size());
+  if (choices > 0) executor_->choose(batch.data(), count, choices, best.data());
+  else executor_->step(batch.data(), count, logits, nullptr, executor_->cache(), needed ? &screen : nullptr);
 
   std::vector<size_t> ended;
   for (const Part& part : parts) {
@@ -271,9 +278,11 @@ bool Engine::step() {
     std::vector<int32_t>& cached = slots_.cached(active.slot);
     const auto from = active.request->tokens().begin() + part.first;
     cached.insert(cached.end(), from, from + part.count);
-    float* row = logits + int64_t{part.row} * info.vocab;
+    float* row = choices > 0 ? nullptr : logits + int64_t{part.row} * info.vocab;
+    const int32_t* chosen = choices > 0 ? best.data() + part.row : nullptr;
     const Next next = active.request->accept(
-        {part.first, part.count, row, info.vocab, executor_->context(), executor_->pool(), executor_->counts(), started});
+        {part.first, part.count, row, chosen, info.vocab, executor_->context(), executor_->pool(), executor_->counts(),
+         started});
     if (next == Next::restart) cached.clear();
     if (next == Next::ended) ended.push_back(part.index);
   }

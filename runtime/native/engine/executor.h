@@ -1,7 +1,9 @@
-// A model ready to run: library, mapped weights, KV cache, workspace and threads. It knows nothing of requests.
+// A model ready to run: weights, KV cache, workspace, and what computes a step. It knows nothing of requests.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -18,55 +20,71 @@ struct ExecutorOptions {
   int context = 0;  // positions of each sequence
   int kv_type = BN_KV_F16;
   int sequences = 1;
+  int device = 0;  // which GPU, where the library is for one
 };
 
-// Where a step finds the keys and values of its sequences.
+// Where a step finds the keys and values of its sequences: in the memory of whatever computes the step.
 struct Cache {
   uint8_t* base;
   int64_t sequence_bytes;
   int positions;  // of each sequence
 };
 
+struct ModelSizes {
+  int32_t vocab, embedding, max_tokens;
+};
+
+// The machine's limits, for the shares that benchmarks report.
+struct MachineLimits {
+  double read_bytes_per_second = 0;
+  double int8_macs_per_second = 0;
+};
+
 class Executor {
  public:
-  // Opens, checks and self-tests. Throws std::runtime_error with what is wrong.
-  explicit Executor(const ExecutorOptions& options);
+  // For the CPU or for a GPU, as the library is. Throws std::runtime_error with what is wrong.
+  static std::unique_ptr<Executor> open(const ExecutorOptions& options);
 
-  const bn_model_info& info() const { return library_.info(); }
-  ThreadPool& pool() { return pool_; }
-  int context() const { return context_; }
-  int sequences() const { return sequences_; }
-  int64_t weights_bytes() const { return weights_.bytes(); }
-  int64_t kv_bytes() const { return kv_.bytes(); }
-  int64_t workspace_bytes() const { return workspace_.bytes(); }
+  virtual ~Executor() = default;
+
+  virtual const ModelSizes& sizes() const = 0;
+  // Threads of the CPU, for what is done beside the steps.
+  virtual ThreadPool& pool() = 0;
+  virtual int context() const = 0;
+  virtual int sequences() const = 0;
+  virtual int64_t weights_bytes() const = 0;
+  virtual int64_t kv_bytes() const = 0;
+  virtual int64_t workspace_bytes() const = 0;
 
   // The cache of all sequences.
-  Cache cache() const { return {kv_.data(), kv_sequence_bytes_, context_}; }
+  virtual Cache cache() const = 0;
   // The place of one sequence, cut into sequences of that many positions.
-  Cache part_of_cache(int sequence, int positions) const;
+  virtual Cache part_of_cache(int sequence, int positions) const = 0;
   // How many of those there is room for.
-  int64_t sequences_in_part(int positions) const;
+  virtual int64_t sequences_in_part(int positions) const = 0;
 
-  // Runs `count` tokens, at most info().max_tokens, on all threads. `logits` has room for one row per token with a
-  // logits_row, `hidden` for one per token with a hidden_row; null where there are none. `screen` is for one row at most.
-  // Call from one thread only.
-  void step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache,
-            const bn_screen* screen = nullptr);
+  // Runs `count` tokens, at most sizes().max_tokens. `logits` has room for one row per token with a logits_row, `hidden`
+  // for one per token with a hidden_row; null where there are none. `screen` is for one row at most, and says what may be
+  // left out of it. Call from one thread only.
+  virtual void step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache,
+                    const bn_screen* screen) = 0;
+  void step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache) {
+    step(tokens, count, logits, hidden, cache, nullptr);
+  }
   void step(const bn_token* tokens, int count, float* logits, float* hidden = nullptr) {
     step(tokens, count, logits, hidden, cache());
   }
   // What the last step left unread.
-  const bn_counts& counts() const { return counts_; }
+  virtual const bn_counts& counts() const = 0;
 
- private:
-  ModelLibrary library_;
-  MappedFile weights_;
-  int context_, sequences_, kv_type_;
-  int64_t kv_sequence_bytes_;
-  Pages workspace_, kv_;
-  bn_team team_;
-  bn_counts counts_{};
-  ThreadPool pool_;
+  // Whether it finds the largest logits itself, so that the logits need not leave its memory.
+  virtual bool chooses() const { return false; }
+  // As step, but gives of each row of logits only the id, below `choices`, of the largest, of equals the lowest; -1
+  // where no logit is a number. Only where chooses().
+  virtual void choose(const bn_token* /*tokens*/, int /*count*/, int32_t /*choices*/, int32_t* /*best*/) {}
+
+  // Measures with probes of its own, and returns early when `cancelled` says so.
+  virtual MachineLimits measure(const std::function<bool()>& cancelled) = 0;
 };
 
 }  // namespace bn

@@ -62,10 +62,15 @@ std::optional<NeededLogits> Generation::needed(int32_t vocab) {
   return sampler_.needed(std::min(vocab, options_.vocab));
 }
 
+int32_t Generation::choose(const StepResult& result) {
+  if (result.best) return *result.best;
+  return sampler_.sample(result.logits, std::min(result.vocab, options_.vocab));
+}
+
 Next Generation::accept(const StepResult& result) {
   const size_t ran = static_cast<size_t>(result.first) + result.count;
   const bool complete = ran == tokens_.size();
-  const int32_t token = complete ? sampler_.sample(result.logits, std::min(result.vocab, options_.vocab)) : -1;
+  const int32_t token = complete ? choose(result) : -1;
   const bn_counts& counts = result.counts;
   if (counts.screen_bytes > kScreenPays * counts.head_bytes) whole_heads_ = kTryAgain;
   {

@@ -1,6 +1,8 @@
 // Text generation: prefill of a prompt, then one token after the other.
 #pragma once
 
+#include <algorithm>
+
 #include "request.h"
 
 namespace bn {
@@ -44,9 +46,12 @@ class Generation : public SequenceRequest {
   bool ready() const override;
   bool wants_logits(int index) const override { return index + 1 == static_cast<int>(tokens_.size()); }
   std::optional<NeededLogits> needed(int32_t vocab) override;
+  int32_t choices(int32_t vocab) const override { return sampler_.greedy() ? std::min(vocab, options_.vocab) : 0; }
   Next accept(const StepResult& result) override;
 
  private:
+  int32_t choose(const StepResult& result);
+
   const GenerationOptions options_;
   const Clock::time_point submitted_ = Clock::now();
   const size_t prompt_size_;

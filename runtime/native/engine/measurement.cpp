@@ -1,11 +1,6 @@
 #include "measurement.h"
 
-#include <algorithm>
-
-#include "limits.h"
-
 namespace bn {
-
 bool Measurement::take(Output& output) {
   Request::End end;
   const bool something = take_from_box(end, [&] {
@@ -18,17 +13,9 @@ bool Measurement::take(Output& output) {
 }
 
 void Measurement::run(Executor& executor) {
-  ThreadPool& pool = executor.pool();
-  const bn_model_info& info = executor.info();
-  const auto is_cancelled = [this] { return cancelled(); };
-  const int64_t slice = std::max<int64_t>(beyond_caches() / pool.threads() / 4096, 1) * 4096;
-  const Pages buffer(slice * pool.threads());
-  pool.run([&](int thread) { std::fill_n(buffer.data() + thread * slice, slice, uint8_t{1}); });
-  const double read = read_bytes_per_second(info, pool, buffer, is_cancelled);
-  const double macs = cancelled() ? 0 : int8_macs_per_second(info, pool, is_cancelled);
+  const MachineLimits limits = executor.measure([this] { return cancelled(); });
   const std::lock_guard lock(mutex_);
-  box_.read_bytes_per_second = read;
-  box_.int8_macs_per_second = macs;
+  box_.limits = limits;
 }
 
 }  // namespace bn

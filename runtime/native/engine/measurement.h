@@ -10,8 +10,7 @@ namespace bn {
 class Measurement : public Task {
  public:
   struct Output {
-    double read_bytes_per_second = 0;
-    double int8_macs_per_second = 0;
+    MachineLimits limits;
     Ending ending = Ending::none;
     std::string error;
   };

@@ -68,6 +68,8 @@ SharedLibrary::SharedLibrary(const std::string& path) : handle_(LoadLibraryW(wid
   if (!handle_) throw std::runtime_error(path + " cannot be loaded: " + reason());
 }
 
+SharedLibrary::SharedLibrary(const OfSystem& library) : SharedLibrary(library.name) {}
+
 SharedLibrary::~SharedLibrary() { FreeLibrary(static_cast<HMODULE>(handle_)); }
 
 void* SharedLibrary::symbol(const char* name) const {
@@ -214,6 +216,10 @@ SharedLibrary::SharedLibrary(const std::string& path) {
   const std::string file = path.find('/') == std::string::npos ? "./" + path : path;
   handle_ = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle_) throw std::runtime_error(std::string("the library cannot be loaded: ") + dlerror());
+}
+
+SharedLibrary::SharedLibrary(const OfSystem& library) : handle_(dlopen(library.name.c_str(), RTLD_NOW | RTLD_LOCAL)) {
+  if (!handle_) throw std::runtime_error(dlerror());
 }
 
 SharedLibrary::~SharedLibrary() { dlclose(handle_); }

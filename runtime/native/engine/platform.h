@@ -28,6 +28,11 @@ inline void cpu_relax() {
 class SharedLibrary {
  public:
   explicit SharedLibrary(const std::string& path);
+  // One of the system's own, by its name alone.
+  struct OfSystem {
+    std::string name;
+  };
+  explicit SharedLibrary(const OfSystem& library);
   ~SharedLibrary();
   SharedLibrary(const SharedLibrary&) = delete;
   SharedLibrary& operator=(const SharedLibrary&) = delete;

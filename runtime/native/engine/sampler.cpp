@@ -45,6 +45,11 @@ double Random::uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
 
 Sampler::Sampler(const SamplingOptions& options) : options_(options), random_(options.seed) {}
 
+bool Sampler::greedy() const {
+  const bool penalised = options_.repetition_penalty != 1 || options_.presence_penalty != 0 || options_.frequency_penalty != 0;
+  return options_.temperature == 0 && !penalised && options_.logit_bias.empty();
+}
+
 void Sampler::accept(int32_t token) {
   if (options_.penalty_last_n <= 0) return;
   window_.push_back(token);

@@ -62,6 +62,9 @@ class Sampler {
  public:
   explicit Sampler(const SamplingOptions& options);
 
+  // Whether the next token is that of the largest logit, whatever came before.
+  bool greedy() const;
+
   // Tells the penalties that the text has this token.
   void accept(int32_t token);
 

@@ -1,0 +1,13 @@
+import type { Plan } from '../ir/plan.ts';
+import { gpuKernels } from '../kernels/bitlinear-t16.ts';
+import type { Choice } from './select-kernels.ts';
+
+/** The kernels of each ternary matrix of a plan for GPUs: the engine takes one by how many tokens a step has. */
+export function selectGpuKernels(plan: Plan): Choice[] {
+  return plan.layer
+    .filter((step) => step.op === 'bitlinear')
+    .map(({ use, m, k }) => {
+      const { gemv, few, skinny, mma, wgmma } = gpuKernels(m, k, 'cuda');
+      return { use, gemv, gemm: few, others: [skinny, mma, wgmma] };
+    });
+}

@@ -1,0 +1,214 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageRoot } from '../../../package-root.ts';
+import { cuda } from '../../../targets/index.ts';
+import type { Plan, Step } from '../../ir/plan.ts';
+import { GPU_MAX_TOKENS } from '../../passes/for-gpu.ts';
+import { render, templateFolder } from '../environment.ts';
+import type { Source } from '../index.ts';
+import { cppDouble, headTable } from '../views.ts';
+import { CudaViews } from './views.ts';
+
+type BitLinear = Extract<Step, { op: 'bitlinear' }>;
+
+/** A launch of the table that the engine reads: an initialiser of bn_cuda_launch. */
+type Launch = string;
+
+interface Grid {
+  readonly x?: number;
+  readonly unit?: 'ONCE' | 'TOKENS' | 'ROWS' | 'HIDDEN' | 'RUNS' | 'SINGLES';
+  readonly per?: number;
+  /** Amounts that it is for: greater than the first, up to the second. */
+  readonly range?: readonly [number, number];
+  /** Not before the launch before it has ended: only the first of a step must not. */
+  readonly late?: boolean;
+  /** Bytes of shared memory beyond what its code declares, as an expression. */
+  readonly shared?: string;
+}
+
+const launch = (
+  kernel: string,
+  threads: number,
+  { x = 1, unit = 'TOKENS', per = 1, range = [0, 0], late, shared = '0' }: Grid = {},
+): Launch =>
+  `{"${kernel}", ${threads}, ${shared}, ${x}, 0, 0, BN_CUDA_${unit}, ${per}, ${range.join(', ')}, ${late ? 0 : 1}}`;
+
+/** Which kernel of a ternary matrix a program takes. */
+type Multiply = (matrix: BitLinear, tokens: number) => Launch;
+
+interface Program {
+  readonly title: string;
+  readonly maxTokens: number;
+  readonly multiply: Multiply;
+  /** Kernels that norm and quantise for themselves need no launches that do. */
+  readonly fused?: boolean;
+}
+
+const PROGRAMS: readonly Program[] = [
+  { title: 'one token', maxTokens: 1, multiply: ({ use }) => `GEMV(${use})`, fused: true },
+  { title: 'a few', maxTokens: 16, multiply: ({ use }) => `SKINNY(${use}, 16)` },
+  { title: 'some', maxTokens: 64, multiply: ({ use }) => `SKINNY(${use}, 64)` },
+  { title: 'many', maxTokens: GPU_MAX_TOKENS, multiply: ({ use }, tokens) => `GEMM(${use}, ${tokens})` },
+];
+
+/** Whether the head is in tiles: then one launch norms, multiplies and chooses. */
+const headIsTiled = ({ plan }: CudaViews): boolean => {
+  const head = headTable(plan);
+  return head.kind === 'rows' && head.tiled === true;
+};
+
+/** What launches need of a step's view. */
+interface StepFacts {
+  readonly name: string;
+  readonly threads: number;
+  readonly tiled?: boolean;
+  readonly outStride: number;
+}
+
+function launchesOf(views: CudaViews, step: Step, { multiply, fused }: Program): Launch[] {
+  const { name, threads, tiled, outStride } = views.step(step) as unknown as StepFacts;
+  const { kvHeads, heads, vocab } = views.plan.hyper;
+  switch (step.op) {
+    case 'embed':
+      return [launch(`${name}_rows`, 256, { x: Math.ceil(outStride / 256), late: true })];
+    case 'norm_quantise':
+    case 'gated_quantise':
+      return fused ? [] : [launch(`${name}_rows`, threads)];
+    case 'norm':
+      return [launch(`${name}_rows`, threads)];
+    case 'final_norm':
+      return [launch(`${name}_rows`, threads, fused && headIsTiled(views) ? { unit: 'HIDDEN' } : {})];
+    case 'bitlinear':
+      return [multiply(step, views.kernels(step).wgmma.tile.tokens)];
+    case 'rope_store':
+      return fused && views.flash ? [] : [launch(`${name}_store`, 128, { x: Math.ceil((heads + 2 * kvHeads) / 4) })];
+    case 'attention':
+      if (views.flash && fused) return [`ONE_TOKEN(${name})`];
+      if (views.flash) {
+        return [
+          launch(`${name}_runs`, 256, { x: heads, unit: 'RUNS', shared: 'kFlashShared' }),
+          launch(`${name}_singles`, 128, { x: kvHeads, unit: 'SINGLES' }),
+        ];
+      }
+      return [launch(`${name}_tokens`, 128, { x: kvHeads, shared: `kScoresFit<${name}> ? kScoreBytes<${name}> : 0` })];
+    case 'head': {
+      if (tiled && fused) return [`ONE_HEAD(${name})`];
+      const best = launch(`${name}_best`, 1024, { unit: 'ROWS' });
+      if (tiled) {
+        // Rows of logits that share a read of the head.
+        const many = (per: number, range: readonly [number, number]): Launch => {
+          const [x, shared] = [Math.ceil(vocab / 128), `kHeadShared<${per}>`];
+          return launch(`${name}_${per}`, 256, { x, unit: 'ROWS', per, range, shared });
+        };
+        return [many(16, [0, 16]), many(64, [16, GPU_MAX_TOKENS]), best];
+      }
+      const x = Math.min(1024, Math.ceil(vocab / 8));
+      return [launch(`${name}_head`, 256, { x, unit: 'ROWS', per: 8 }), best];
+    }
+  }
+}
+
+function programView(views: CudaViews, program: Program) {
+  const { plan } = views;
+  const parts = [plan.prologue, plan.layer, plan.epilogue].map((steps) =>
+    steps.flatMap((step) => launchesOf(views, step, program)),
+  );
+  const [prologue, layer, epilogue] = parts.map((launches) => launches.length);
+  return { ...program, open: '{', prologue, layer, epilogue, launches: parts.flat() };
+}
+
+/** How each ternary kernel is tried, in the order of trialChecksums. */
+function trialsOf(views: CudaViews) {
+  const matrices = views.plan.layer.filter((step): step is BitLinear => step.op === 'bitlinear');
+  return matrices.flatMap((step) => {
+    const { use, m } = step;
+    const { gemv, few, skinny, mma, wgmma } = views.kernels(step);
+    const gemm = `GEMM(${use}, ${wgmma.tile.tokens})`;
+    const many = { use, m, tokens: 'BN_CUDA_TRIAL_TOKENS', guard: null };
+    return [
+      { ...many, kernel: gemv.name, tokens: '1', run: `GEMV(${use})` },
+      { ...many, kernel: few.name, run: `SKINNY(${use}, 16)` },
+      { ...many, kernel: skinny.name, run: `SKINNY(${use}, 64)` },
+      { ...many, kernel: mma.name, run: gemm, guard: 'ifndef' },
+      { ...many, kernel: wgmma.name, run: gemm, guard: 'ifdef' },
+    ];
+  });
+}
+
+function modelView(plan: Plan) {
+  const views = new CudaViews(plan);
+  const { hyper, weights } = plan;
+  const trials = trialsOf(views);
+  const pairs = plan.ropeFrequencies.length;
+  return {
+    target: cuda.id,
+    architecture: plan.architecture,
+    layers: hyper.layers,
+    embedding: hyper.embedding,
+    vocab: hyper.vocab,
+    context: hyper.context,
+    maxTokens: plan.maxTokens,
+    layerBase: weights.layerBase,
+    layerBytes: weights.layerBytes,
+    workspaceBytes: views.kept.end,
+    tableBytes: 8 * pairs * hyper.context * (views.windowed ? 2 : 1),
+    kvPositionBytes: hyper.layers * hyper.kvHeads * 2 * hyper.headDim * 2,
+    windowed: views.windowed,
+    localLayers: hyper.window?.local.join(', ') ?? null,
+    pairs,
+    frequencies: plan.ropeFrequencies.map(cppDouble),
+    localFrequencies: plan.localFrequencies?.map(cppDouble) ?? null,
+    prologue: plan.prologue.map((step) => views.step(step)),
+    layer: plan.layer.map((step) => views.step(step)),
+    epilogue: plan.epilogue.map((step) => views.step(step)),
+    setup: `{${launch('rope_angles', 256, { x: 256, unit: 'ONCE', late: true })}}`,
+    programCount: PROGRAMS.length,
+    programs: PROGRAMS.map((program) => programView(views, program)),
+    trialCount: trials.filter(({ guard }) => guard !== 'ifndef').length,
+    trials,
+  };
+}
+
+/** The operands of the warpgroup products, for both numbers of tokens that tiles have. */
+function wgmmaView() {
+  const lines = (texts: readonly string[], end: string) =>
+    Array.from({ length: texts.length / 8 }, (_, i) => {
+      const last = 8 * (i + 1) === texts.length;
+      return texts.slice(8 * i, 8 * (i + 1)).join(', ') + (last ? '' : end);
+    });
+  return {
+    widths: [128, 256].map((tokens) => {
+      const sums = tokens / 2;
+      const index = Array.from({ length: sums }, (_, i) => i);
+      return {
+        tokens,
+        sums,
+        places: lines(
+          index.map((i) => `%${i}`),
+          ', ',
+        ),
+        operands: lines(
+          index.map((i) => `"+r"(d[${i}])`),
+          ',',
+        ),
+        factors: `{%${sums}, %${sums + 1}, %${sums + 2}, %${sums + 3}}, %${sums + 4}`,
+      };
+    }),
+  };
+}
+
+/** Headers of templates/cuda that a program gets as they are. */
+const COPIED = ['attention.cuh', 'decode.cuh', 'flash.cuh', 'gemm.cuh', 'head.cuh', 'rows.cuh', 'tables.cuh'];
+
+/** Writes the program of a model for NVIDIA GPUs. */
+export function renderCuda(plan: Plan): Source[] {
+  const copied = (file: string, ...from: string[]): Source => ({ file, text: readFileSync(join(...from), 'utf8') });
+  return [
+    copied('abi.h', packageRoot(), 'artifact', 'abi.h'),
+    copied('cuda.h', packageRoot(), 'artifact', 'cuda.h'),
+    copied('primitives.cuh', packageRoot(), 'targets', cuda.id, 'primitives.cuh'),
+    ...COPIED.map((file) => copied(file, templateFolder('cuda'), file)),
+    { file: 'wgmma.cuh', text: render('wgmma.cuh', wgmmaView(), 'cuda') },
+    { file: 'model.cu', text: render('model.cu', modelView(plan), 'cuda') },
+  ];
+}

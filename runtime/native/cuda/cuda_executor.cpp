@@ -1,0 +1,401 @@
+#include "cuda_executor.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+#include "../engine/request.h"
+
+namespace bn {
+namespace {
+
+constexpr int64_t kStageBytes = int64_t{16} << 20;
+constexpr int64_t kLogitsBytes = int64_t{32} << 20;
+constexpr int kSequences = 64;      // that a step may have at most
+constexpr int kGraphTokens = 64;    // steps of more are bound by arithmetic, not by launches
+constexpr size_t kGraphs = 256;
+constexpr int kSteady = 4;          // steps of the same sequences before the next one is begun ahead
+
+// Inputs of a step beside its activations, as they lie in `small_` and in the first bytes of pinned memory.
+struct Small {
+  bn_token tokens[4096];
+  bn_cuda_run runs[4096];
+  int32_t singles[4096];
+  int32_t best[4096];
+};
+
+cuda::DeviceFacts device_of(const cuda::Driver& driver, int index) {
+  const std::vector<cuda::DeviceFacts> devices = driver.devices();
+  if (devices.empty()) {
+    throw std::runtime_error("NVIDIA's driver finds no GPU\nRun a CPU target: leave --target out.");
+  }
+  if (index >= 0 && index < static_cast<int>(devices.size())) return devices[index];
+  std::string list;
+  for (size_t i = 0; i < devices.size(); ++i) list += (i ? ", " : "") + std::to_string(i) + " (" + devices[i].name + ")";
+  throw std::runtime_error("there is no GPU " + std::to_string(index) + "\nGPUs: " + list + ".");
+}
+
+int rows_at_once(const bn_cuda_model& model) {
+  return static_cast<int>(std::clamp<int64_t>(kLogitsBytes / (int64_t{4} * model.vocab), 1, model.max_tokens)) + kSequences;
+}
+
+std::string mebibytes(int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
+
+void add(uint64_t& hash, const int32_t* values, int count) {  // FNV-1a, as compiler/kernels/self-test.ts has it
+  for (int i = 0; i < count; ++i) hash = (hash ^ static_cast<uint32_t>(values[i])) * 0x100000001b3u;
+}
+
+}  // namespace
+
+CudaExecutor::CudaExecutor(const ExecutorOptions& options)
+    : device_(device_of(driver_, options.device)),
+      context_(driver_, options.device),
+      stream_(driver_),
+      program_(driver_, device_, options.library),
+      sizes_{program_.model().vocab, program_.model().embedding, program_.model().max_tokens},
+      context_positions_(options.context),
+      sequences_(options.sequences),
+      max_rows_(rows_at_once(program_.model())),
+      pool_(options.threads, options.pin) {
+  const bn_cuda_model& model = program_.model();
+  if (options.kv_type != BN_KV_F16) {
+    throw std::runtime_error("target cuda caches keys and values as float16 only\nLeave --kv out, or run a CPU target.");
+  }
+  if (options.expected && options.expected->key != model.key) {
+    throw std::runtime_error(options.library + " has the key " + model.key + ", the manifest says " +
+                             options.expected->key + "\nThe artifact is damaged: compile the model again.");
+  }
+  const MappedFile file(options.weights);
+  if (options.expected && options.expected->weights_bytes != file.bytes()) {
+    throw std::runtime_error("the weights file holds " + std::to_string(file.bytes()) + " bytes, the manifest says " +
+                             std::to_string(options.expected->weights_bytes) +
+                             "\nThe artifact is damaged: compile the model again.");
+  }
+  check_room(file.bytes());
+  const auto take = [&](int64_t bytes) { return std::make_unique<cuda::DeviceMemory>(driver_, bytes); };
+  weights_ = take(file.bytes());
+  workspace_ = take(model.workspace_bytes);
+  tables_ = take(model.table_bytes);
+  kv_ = take(model.kv_position_bytes * context_positions_ * sequences_);
+  logits_ = take(int64_t{4} * model.vocab * max_rows_);
+  hidden_ = take(int64_t{4} * model.embedding * model.max_tokens);
+  small_ = take(sizeof(Small));
+  pinned_ = std::make_unique<cuda::PinnedMemory>(driver_, 2 * kStageBytes);
+  answer_ = std::make_unique<cuda::PinnedMemory>(driver_, 2 * kGraphTokens * sizeof(int32_t));
+  answered_ = std::make_unique<cuda::EventHold>(driver_);
+  upload(file);
+  driver_.check(driver_.fill(workspace_->at(), 0, static_cast<size_t>(workspace_->bytes()), stream_), "clearing memory");
+  driver_.check(driver_.fill(kv_->at(), 0, static_cast<size_t>(kv_->bytes()), stream_), "clearing memory");
+  bn_cuda_args args{};
+  args.tables = tables_->as<uint8_t>();
+  args.token_count = 1;
+  program_.set_up(args, stream_);
+  stream_.wait();
+  if (options.expected) check_kernels(*options.expected);
+}
+
+CudaExecutor::~CudaExecutor() {
+  try {
+    context_.use();
+    stream_.wait();
+  } catch (const std::exception&) {
+    // A device that is lost has nothing left to wait for.
+  }
+  for (const auto& [key, graph] : graphs_) driver_.graph_exec_destroy(graph);
+}
+
+int64_t CudaExecutor::workspace_bytes() const {
+  return workspace_->bytes() + tables_->bytes() + logits_->bytes() + hidden_->bytes() + small_->bytes();
+}
+
+// Refuses what the device has no room for, before anything is taken.
+void CudaExecutor::check_room(int64_t weights) const {
+  const bn_cuda_model& model = program_.model();
+  size_t free = 0, total = 0;
+  driver_.check(driver_.memory_info(&free, &total), "asking the GPU for its memory");
+  const int64_t kv = model.kv_position_bytes * context_positions_ * sequences_;
+  const int64_t work = model.workspace_bytes + model.table_bytes + int64_t{4} * model.vocab * max_rows_ +
+                       int64_t{4} * model.embedding * model.max_tokens + static_cast<int64_t>(sizeof(Small));
+  if (weights + kv + work <= static_cast<int64_t>(free)) return;
+  throw std::runtime_error("the model does not fit " + device_.name + ": weights " + mebibytes(weights) +
+                           ", KV cache of " + std::to_string(sequences_) + " sequences of " +
+                           std::to_string(context_positions_) + " positions " + mebibytes(kv) + ", workspace " +
+                           mebibytes(work) + "; free are " + mebibytes(static_cast<int64_t>(free)) + " of " +
+                           mebibytes(static_cast<int64_t>(total)) +
+                           "\nOpen the model with a smaller contextLength or fewer sequences.");
+}
+
+// Two stages by turns: one is filled while the other is copied.
+void CudaExecutor::upload(const MappedFile& file) {
+  const cuda::EventHold copied[2] = {cuda::EventHold(driver_), cuda::EventHold(driver_)};
+  int64_t at = 0;
+  for (int turn = 0; at < file.bytes(); ++turn) {
+    const cuda::EventHold& event = copied[turn % 2];
+    uint8_t* stage = pinned_->data() + turn % 2 * kStageBytes;
+    if (turn >= 2) driver_.check(driver_.event_wait(event), "copying weights to the GPU");
+    const int64_t bytes = std::min(kStageBytes, file.bytes() - at);
+    std::memcpy(stage, file.data() + at, static_cast<size_t>(bytes));
+    driver_.check(driver_.to_device(weights_->at() + at, stage, static_cast<size_t>(bytes), stream_),
+                  "copying weights to the GPU");
+    driver_.check(driver_.event_record(event, stream_), "copying weights to the GPU");
+    at += bytes;
+  }
+  stream_.wait();
+}
+
+// Multiplies the activations of the trial with every matrix and compares what the manifest says of the sums.
+void CudaExecutor::check_kernels(const Expected& expected) {
+  std::map<std::string, uint64_t> hashes;
+  int largest = 0;
+  for (const cuda::Trial& trial : program_.trials()) largest = std::max(largest, trial.m * trial.tokens);
+  const cuda::DeviceMemory sums(driver_, int64_t{4} * largest);
+  std::vector<int32_t> values(largest);
+  bn_cuda_args args{};
+  args.weights = weights_->as<const uint8_t>();
+  args.workspace = workspace_->as<uint8_t>();
+  args.sums = sums.as<int32_t>();
+  for (int layer = 0; layer < program_.model().layers; ++layer) {
+    for (const cuda::Trial& trial : program_.trials()) {
+      args.token_count = trial.tokens;
+      program_.launch(trial.fill, args, layer, stream_);
+      program_.launch(trial.run, args, layer, stream_);
+      fetch(values.data(), sums.at(), int64_t{4} * trial.m * trial.tokens);
+      uint64_t& hash = hashes.try_emplace(trial.kernel, 0xcbf29ce484222325u).first->second;
+      for (int t = 0; t < trial.tokens; ++t) {
+        const int32_t* row = values.data() + int64_t{t} * trial.m;
+        add(hash, row, 16);
+        add(hash, row + trial.m - 16, 16);
+      }
+    }
+  }
+  for (const auto& [kernel, hash] : hashes) {
+    const auto is_it = [&, name = kernel](const KernelChecksum& one) { return one.name == name; };
+    const auto found = std::find_if(expected.kernels.begin(), expected.kernels.end(), is_it);
+    if (found != expected.kernels.end() && found->value == hash) continue;
+    throw std::runtime_error("self-test failed: kernel " + kernel + " computed the checksum " + hex(hash) +
+                             ", the manifest says " + (found == expected.kernels.end() ? "nothing" : hex(found->value)) +
+                             ": it would give wrong results on " + device_.name + "\nCompile the model again.");
+  }
+}
+
+Cache CudaExecutor::cache() const {
+  return {kv_->as<uint8_t>(), program_.model().kv_position_bytes * context_positions_, context_positions_};
+}
+
+Cache CudaExecutor::part_of_cache(int sequence, int positions) const {
+  const Cache whole = cache();
+  return {whole.base + sequence * whole.sequence_bytes, program_.model().kv_position_bytes * positions, positions};
+}
+
+int64_t CudaExecutor::sequences_in_part(int positions) const { return context_positions_ / positions; }
+
+CudaExecutor::Brought CudaExecutor::start(const bn_token* tokens, int count, int32_t choices, const Cache& cache) {
+  const bn_cuda_args args = prepare(tokens, count, choices, cache);
+  run(args);
+  return {args.logits_count, args.hidden_count};
+}
+
+// Copies the inputs of a step and says where they are.
+bn_cuda_args CudaExecutor::prepare(const bn_token* tokens, int count, int32_t choices, const Cache& cache) {
+  context_.use();
+  ahead_.clear();
+  latest_.clear();
+  steady_ = 0;
+  auto* small = reinterpret_cast<Small*>(pinned_->data());
+  const auto send = [&](size_t offset, size_t bytes) {
+    if (bytes == 0) return;
+    driver_.check(driver_.to_device(small_->at() + offset, pinned_->data() + offset, bytes, stream_), "copying tokens");
+  };
+  std::copy_n(tokens, count, small->tokens);
+  bn_cuda_args args;
+  std::memset(&args, 0, sizeof(args));  // its padding, too: it is a key
+  for (int t = 0; t < count;) {
+    int end = t + 1;
+    while (end < count && end - t < BN_CUDA_RUN && tokens[end].sequence == tokens[t].sequence) ++end;
+    const bool continues = t > 0 && tokens[t - 1].sequence == tokens[t].sequence;
+    if (continues || end - t >= BN_CUDA_SHORTEST_RUN) {
+      small->runs[args.run_count++] = {t, end - t};
+    } else {
+      for (int i = t; i < end; ++i) small->singles[args.single_count++] = i;
+    }
+    t = end;
+  }
+  for (int t = 0; t < count; ++t) {
+    args.logits_count += tokens[t].logits_row >= 0;
+    args.hidden_count += tokens[t].hidden_row >= 0;
+  }
+  if (args.logits_count > max_rows_) {
+    throw std::runtime_error("a step may have " + std::to_string(max_rows_) + " rows of logits, not " +
+                             std::to_string(args.logits_count));
+  }
+  send(offsetof(Small, tokens), count * sizeof(bn_token));
+  send(offsetof(Small, runs), args.run_count * sizeof(bn_cuda_run));
+  send(offsetof(Small, singles), args.single_count * sizeof(int32_t));
+  auto* device_small = small_->as<Small>();
+  args.weights = weights_->as<const uint8_t>();
+  args.workspace = workspace_->as<uint8_t>();
+  args.tables = tables_->as<uint8_t>();
+  args.kv = cache.base;
+  args.kv_sequence_bytes = cache.sequence_bytes;
+  args.kv_capacity = cache.positions;
+  args.token_count = count;
+  args.choices = choices;
+  args.tokens = device_small->tokens;
+  args.runs = device_small->runs;
+  args.singles = device_small->singles;
+  args.logits = logits_->as<float>();
+  args.hidden = hidden_->as<float>();
+  args.best = device_small->best;
+  return args;
+}
+
+// As a graph, where the same step has been seen before.
+void CudaExecutor::run(const bn_cuda_args& args) {
+  const cuda::Steps& steps = program_.steps_for(args.token_count);
+  if (args.token_count > kGraphTokens) return program_.run(steps, args, stream_);
+  const std::string key(reinterpret_cast<const char*>(&args), sizeof(args));
+  auto found = graphs_.find(key);
+  if (found == graphs_.end()) {
+    if (seen_.insert(key).second) return program_.run(steps, args, stream_);
+    if (graphs_.size() >= kGraphs) {
+      stream_.wait();
+      for (const auto& [old, graph] : graphs_) driver_.graph_exec_destroy(graph);
+      graphs_.clear();
+      seen_.clear();
+    }
+    constexpr int kThreadLocal = 1;  // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+    cuda::Graph graph = nullptr;
+    cuda::GraphExec exec = nullptr;
+    driver_.check(driver_.capture_begin(stream_, kThreadLocal), "recording a step");
+    program_.run(steps, args, stream_);
+    driver_.check(driver_.capture_end(stream_, &graph), "recording a step");
+    const int made = driver_.graph_instantiate(&exec, graph, 0);
+    driver_.graph_destroy(graph);
+    driver_.check(made, "making a graph of a step");
+    found = graphs_.emplace(key, exec).first;
+  }
+  driver_.check(driver_.graph_launch(found->second, stream_), "launching a step");
+}
+
+void CudaExecutor::step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache,
+                        const bn_screen*) {
+  const Brought brought = start(tokens, count, sizes_.vocab, cache);
+  if (logits) fetch(logits, logits_->at(), int64_t{4} * sizes_.vocab * brought.rows);
+  if (hidden) fetch(hidden, hidden_->at(), int64_t{4} * sizes_.embedding * brought.hidden);
+  stream_.wait();
+}
+
+void CudaExecutor::choose(const bn_token* tokens, int count, int32_t choices, int32_t* best) {
+  choices = std::min(choices, sizes_.vocab);
+  bool decoding = count <= kGraphTokens;  // one token of each of some sequences
+  for (int t = 0; t < count; ++t) decoding = decoding && tokens[t].logits_row == t;
+  if (decoding) return choose_next(tokens, count, choices, best);
+  const Brought brought = start(tokens, count, choices, cache());
+  fetch(best, small_->at() + offsetof(Small, best), int64_t{4} * brought.rows);
+}
+
+// Decodes, and begins the step after it: the GPU knows the next tokens before anybody else. Whoever goes on otherwise finds
+// the keys and values of the step ahead behind those of its sequence, where nobody looks.
+void CudaExecutor::choose_next(const bn_token* tokens, int count, int32_t choices, int32_t* best) {
+  context_.use();
+  const auto all = [&](const std::vector<bn_token>& known, const auto& fits) {
+    return known.size() == static_cast<size_t>(count) && std::equal(tokens, tokens + count, known.begin(), fits);
+  };
+  const bool begun = ahead_choices_ == choices && all(ahead_, [](const bn_token& a, const bn_token& b) {
+    return a.id == b.id && a.position == b.position && a.sequence == b.sequence;
+  });
+  const bool goes_on = begun || all(latest_, [](const bn_token& now, const bn_token& before) {
+    return now.sequence == before.sequence && now.position == before.position + 1;
+  });
+  const int steady = goes_on ? steady_ + 1 : 0;
+  const bn_cuda_args args = begun ? ahead_args_ : next_args(prepare(tokens, count, choices, cache()));
+  steady_ = steady;
+  latest_.assign(tokens, tokens + count);
+  ahead_.clear();
+  if (!begun) run(args);
+  driver_.check(driver_.event_record(*answered_, stream_), "running on the GPU");
+  // Of many sequences, one that ends makes the step ahead useless: only where none has for a while.
+  const bool room = std::all_of(tokens, tokens + count,
+                                [&](const bn_token& token) { return token.position + 1 < context_positions_; });
+  const bool leads = room && steady_ >= (count == 1 ? 1 : kSteady);
+  if (leads) run(ahead_args_ = next_args(args));
+  driver_.check(driver_.event_wait(*answered_), "running on the GPU");
+  std::copy_n(static_cast<const volatile int32_t*>(args.best), count, best);
+  if (!leads) return;
+  ahead_choices_ = choices;
+  for (int t = 0; t < count; ++t) ahead_.push_back({best[t], tokens[t].position + 1, tokens[t].sequence, t, -1});
+}
+
+// The same step, its answer in the other of two places of the CPU's memory: the GPU may write one before the other is read.
+bn_cuda_args CudaExecutor::next_args(bn_cuda_args args) {
+  turn_ ^= 1;
+  args.follow = 1;
+  args.best = reinterpret_cast<int32_t*>(answer_->data()) + turn_ * kGraphTokens;
+  return args;
+}
+
+// Through pinned memory, behind the step's inputs.
+void CudaExecutor::fetch(void* to, cuda::Pointer from, int64_t bytes) {
+  uint8_t* stage = pinned_->data() + kStageBytes;
+  for (int64_t at = 0; at < bytes; at += kStageBytes) {
+    const int64_t part = std::min(kStageBytes, bytes - at);
+    driver_.check(driver_.to_host(stage, from + at, static_cast<size_t>(part), stream_), "copying from the GPU");
+    stream_.wait();
+    std::memcpy(static_cast<uint8_t*>(to) + at, stage, static_cast<size_t>(part));
+  }
+}
+
+std::vector<cuda::Program::Timing> CudaExecutor::profile(const bn_token* tokens, int count) {
+  constexpr int kRounds = 20;
+  const bn_cuda_args args = prepare(tokens, count, sizes_.vocab, cache());
+  const cuda::Steps& steps = program_.steps_for(count);
+  program_.profile(steps, args, stream_);
+  std::vector<cuda::Program::Timing> timings = program_.profile(steps, args, stream_);
+  const cuda::EventHold begin(driver_), end(driver_);
+  for (int round = 0; round <= kRounds; ++round) {
+    if (round == 1) driver_.check(driver_.event_record(begin, stream_), "timing a step");
+    run(args);
+    if (round == 0) run(args);
+  }
+  float milliseconds = 0;
+  driver_.check(driver_.event_record(end, stream_), "timing a step");
+  driver_.check(driver_.event_wait(end), "timing a step");
+  driver_.check(driver_.event_elapsed(&milliseconds, begin, end), "timing a step");
+  timings.push_back({"step", 1, 1e3 * milliseconds / kRounds});
+  return timings;
+}
+
+// Reads and writes of a copy within the GPU's memory, and the program's own probe of the tensor cores; the best of some.
+MachineLimits CudaExecutor::measure(const std::function<bool()>& cancelled) {
+  context_.use();
+  size_t free = 0, total = 0;
+  driver_.check(driver_.memory_info(&free, &total), "asking the GPU for its memory");
+  const int64_t bytes = std::min<int64_t>(int64_t{1} << 30, static_cast<int64_t>(free) / 4);
+  const cuda::DeviceMemory from(driver_, bytes), to(driver_, bytes);
+  const cuda::EventHold begin(driver_), end(driver_);
+  const auto seconds = [&](const auto& work) {
+    float milliseconds = 0;
+    driver_.check(driver_.event_record(begin, stream_), "measuring the GPU");
+    work();
+    driver_.check(driver_.event_record(end, stream_), "measuring the GPU");
+    driver_.check(driver_.event_wait(end), "measuring the GPU");
+    driver_.check(driver_.event_elapsed(&milliseconds, begin, end), "measuring the GPU");
+    return static_cast<double>(milliseconds) * 1e-3;
+  };
+  bn_cuda_args args{};
+  args.choices = 2000;
+  args.best = reinterpret_cast<int32_t*>(static_cast<uintptr_t>(small_->at() + offsetof(Small, best)));
+  const double macs = static_cast<double>(program_.model().probe_macs) * args.choices * device_.multiprocessors;
+  MachineLimits limits;
+  for (int round = 0; round < 8 && !cancelled(); ++round) {
+    const double copying = seconds([&] {
+      driver_.check(driver_.on_device(to.at(), from.at(), static_cast<size_t>(bytes), stream_), "measuring the GPU");
+    });
+    const double multiplying = seconds([&] { program_.launch(program_.probe(), args, 0, stream_); });
+    limits.read_bytes_per_second = std::max(limits.read_bytes_per_second, 2 * static_cast<double>(bytes) / copying);
+    limits.int8_macs_per_second = std::max(limits.int8_macs_per_second, macs / multiplying);
+  }
+  return limits;
+}
+
+}  // namespace bn

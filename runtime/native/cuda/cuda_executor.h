@@ -1,0 +1,87 @@
+// A model that an NVIDIA GPU runs: weights, KV cache and workspace in its memory, steps as launches or whole graphs.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "../engine/executor.h"
+#include "driver.h"
+#include "memory.h"
+#include "program.h"
+
+namespace bn {
+
+class CudaExecutor : public Executor {
+ public:
+  // Opens, uploads, checks and self-tests. Throws std::runtime_error with what is wrong: no driver, no such device, no
+  // room, with the numbers.
+  explicit CudaExecutor(const ExecutorOptions& options);
+  ~CudaExecutor() override;
+
+  const ModelSizes& sizes() const override { return sizes_; }
+  ThreadPool& pool() override { return pool_; }
+  int context() const override { return context_positions_; }
+  int sequences() const override { return sequences_; }
+  int64_t weights_bytes() const override { return weights_->bytes(); }
+  int64_t kv_bytes() const override { return kv_->bytes(); }
+  int64_t workspace_bytes() const override;
+
+  Cache cache() const override;
+  Cache part_of_cache(int sequence, int positions) const override;
+  int64_t sequences_in_part(int positions) const override;
+
+  using Executor::step;
+  // Gives whole rows of logits, whatever `screen` would leave out.
+  void step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache,
+            const bn_screen* screen) override;
+  const bn_counts& counts() const override { return counts_; }
+  bool chooses() const override { return true; }
+  void choose(const bn_token* tokens, int count, int32_t choices, int32_t* best) override;
+
+  // Of a step, kernel by kernel, each as if it were alone; and `step`, as it runs, many in a row.
+  std::vector<cuda::Program::Timing> profile(const bn_token* tokens, int count);
+
+  MachineLimits measure(const std::function<bool()>& cancelled) override;
+
+ private:
+  void check_room(int64_t weights) const;
+  void upload(const MappedFile& file);
+  void check_kernels(const Expected& expected);
+  // Launches a step; returns how many rows of logits, and of hidden states, it brings.
+  struct Brought {
+    int rows, hidden;
+  };
+  Brought start(const bn_token* tokens, int count, int32_t choices, const Cache& cache);
+  bn_cuda_args prepare(const bn_token* tokens, int count, int32_t choices, const Cache& cache);
+  void choose_next(const bn_token* tokens, int count, int32_t choices, int32_t* best);
+  bn_cuda_args next_args(bn_cuda_args args);
+  void run(const bn_cuda_args& args);
+  void fetch(void* to, cuda::Pointer from, int64_t bytes);
+
+  const cuda::Driver driver_;
+  const cuda::DeviceFacts device_;
+  const cuda::ContextHold context_;
+  const cuda::StreamHold stream_;
+  const cuda::Program program_;
+  const ModelSizes sizes_;
+  const int context_positions_, sequences_, max_rows_;
+  const bn_counts counts_{};  // nothing is left unread
+  std::unique_ptr<cuda::DeviceMemory> weights_, workspace_, tables_, kv_, logits_, hidden_, small_;
+  std::unique_ptr<cuda::PinnedMemory> pinned_;
+  // The step that is under way before it was asked for: of the tokens that were chosen last, should the same sequences go
+  // on; and the tokens of the last step that decoded, and how many such steps of the same sequences there have been.
+  std::vector<bn_token> ahead_, latest_;
+  int32_t ahead_choices_ = 0;
+  bn_cuda_args ahead_args_{};
+  int steady_ = 0, turn_ = 0;
+  std::unique_ptr<cuda::PinnedMemory> answer_;
+  std::unique_ptr<cuda::EventHold> answered_;
+  std::map<std::string, cuda::GraphExec> graphs_;  // by the arguments of the step
+  std::set<std::string> seen_;
+  ThreadPool pool_;
+};
+
+}  // namespace bn

@@ -1,0 +1,69 @@
+#include "driver.h"
+
+#include <stdexcept>
+
+namespace bn::cuda {
+namespace {
+
+#if defined(_WIN32)
+constexpr const char* kLibrary = "nvcuda.dll";
+#else
+constexpr const char* kLibrary = "libcuda.so.1";
+#endif
+
+constexpr int kMultiprocessors = 16, kMajor = 75, kMinor = 76;  // CUdevice_attribute
+
+SharedLibrary open_library() try {
+  return SharedLibrary(SharedLibrary::OfSystem{kLibrary});
+} catch (const std::exception& error) {
+  throw std::runtime_error(std::string("no NVIDIA GPU can be used: the driver's library ") + kLibrary +
+                           " cannot be opened (" + error.what() +
+                           ")\nInstall NVIDIA's driver, or run a CPU target: leave --target out.");
+}
+
+}  // namespace
+
+Driver::Driver() : library_(open_library()) {
+#define BN_CUDA_LOAD(name, exported, types)                                                                      \
+  name = reinterpret_cast<decltype(name)>(library_.symbol(exported));                                            \
+  if (!name) {                                                                                                 \
+    throw std::runtime_error(std::string("NVIDIA's driver is too old: it lacks ") + exported +                   \
+                             "\nInstall a driver for CUDA 12 or later, or run a CPU target.");                 \
+  }
+  BN_CUDA_FUNCTIONS(BN_CUDA_LOAD)
+#undef BN_CUDA_LOAD
+  check(init(0), "starting NVIDIA's driver");
+}
+
+void Driver::check(int result, const char* what) const {
+  if (result == 0) return;
+  const char *name = nullptr, *words = nullptr;
+  error_name(result, &name);
+  error_string(result, &words);
+  throw std::runtime_error(std::string(what) + " failed: " + (words ? words : "unknown error") + " (" +
+                           (name ? name : std::to_string(result)) + ")");
+}
+
+std::vector<DeviceFacts> Driver::devices() const {
+  int count = 0;
+  check(device_count(&count), "counting NVIDIA GPUs");
+  std::vector<DeviceFacts> found;
+  for (int i = 0; i < count; ++i) {
+    Device device = 0;
+    DeviceFacts facts{};
+    char name[256] = "";
+    size_t memory = 0;
+    check(device_get(&device, i), "opening a GPU");
+    check(device_name(name, sizeof(name) - 1, device), "asking a GPU for its name");
+    check(device_attribute(&facts.major, kMajor, device), "asking a GPU what it can do");
+    check(device_attribute(&facts.minor, kMinor, device), "asking a GPU what it can do");
+    check(device_attribute(&facts.multiprocessors, kMultiprocessors, device), "asking a GPU what it can do");
+    check(device_memory(&memory, device), "asking a GPU for its memory");
+    facts.name = name;
+    facts.memory = static_cast<int64_t>(memory);
+    found.push_back(facts);
+  }
+  return found;
+}
+
+}  // namespace bn::cuda

@@ -1,0 +1,109 @@
+// What the engine holds of a GPU, given back with the object that holds it.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+#include "driver.h"
+
+namespace bn::cuda {
+
+// The device's context, shared by all that use the device in this process.
+class ContextHold {
+ public:
+  ContextHold(const Driver& driver, Device device) : driver_(driver), device_(device) {
+    driver_.check(driver_.context_retain(&context_, device), "opening the GPU");
+    use();
+  }
+  ~ContextHold() { driver_.context_release(device_); }
+  ContextHold(const ContextHold&) = delete;
+  ContextHold& operator=(const ContextHold&) = delete;
+
+  // Makes it the calling thread's.
+  void use() const { driver_.check(driver_.context_set(context_), "switching to the GPU"); }
+
+ private:
+  const Driver& driver_;
+  Device device_;
+  Context context_ = nullptr;
+};
+
+class StreamHold {
+ public:
+  explicit StreamHold(const Driver& driver) : driver_(driver) {
+    constexpr unsigned kNonBlocking = 1;
+    driver_.check(driver_.stream_create(&stream_, kNonBlocking), "making a stream");
+  }
+  ~StreamHold() { driver_.stream_destroy(stream_); }
+  StreamHold(const StreamHold&) = delete;
+  StreamHold& operator=(const StreamHold&) = delete;
+
+  operator Stream() const { return stream_; }
+  void wait() const { driver_.check(driver_.stream_wait(stream_), "running on the GPU"); }
+
+ private:
+  const Driver& driver_;
+  Stream stream_ = nullptr;
+};
+
+class EventHold {
+ public:
+  explicit EventHold(const Driver& driver) : driver_(driver) {
+    driver_.check(driver_.event_create(&event_, 0), "making an event");
+  }
+  ~EventHold() { driver_.event_destroy(event_); }
+  EventHold(const EventHold&) = delete;
+  EventHold& operator=(const EventHold&) = delete;
+
+  operator Event() const { return event_; }
+
+ private:
+  const Driver& driver_;
+  Event event_ = nullptr;
+};
+
+class DeviceMemory {
+ public:
+  DeviceMemory(const Driver& driver, int64_t bytes) : driver_(driver), bytes_(bytes) {
+    const std::string what = "taking " + std::to_string(bytes >> 20) + " MiB of the GPU's memory";
+    driver_.check(driver_.allocate(&at_, static_cast<size_t>(bytes > 0 ? bytes : 1)), what.c_str());
+  }
+  ~DeviceMemory() { driver_.free(at_); }
+  DeviceMemory(const DeviceMemory&) = delete;
+  DeviceMemory& operator=(const DeviceMemory&) = delete;
+
+  Pointer at() const { return at_; }
+  int64_t bytes() const { return bytes_; }
+  // As kernels see it.
+  template <typename Type>
+  Type* as() const {
+    return reinterpret_cast<Type*>(static_cast<uintptr_t>(at_));
+  }
+
+ private:
+  const Driver& driver_;
+  int64_t bytes_;
+  Pointer at_ = 0;
+};
+
+// Memory of the CPU that the GPU copies from and to by itself.
+class PinnedMemory {
+ public:
+  PinnedMemory(const Driver& driver, int64_t bytes) : driver_(driver), bytes_(bytes) {
+    driver_.check(driver_.allocate_pinned(&at_, static_cast<size_t>(bytes)), "taking memory for copies to the GPU");
+  }
+  ~PinnedMemory() { driver_.free_pinned(at_); }
+  PinnedMemory(const PinnedMemory&) = delete;
+  PinnedMemory& operator=(const PinnedMemory&) = delete;
+
+  uint8_t* data() const { return static_cast<uint8_t*>(at_); }
+  int64_t bytes() const { return bytes_; }
+
+ private:
+  const Driver& driver_;
+  int64_t bytes_;
+  void* at_ = nullptr;
+};
+
+}  // namespace bn::cuda

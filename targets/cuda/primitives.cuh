@@ -1,0 +1,242 @@
+// Primitives of target `cuda`: one instruction each, or a few that belong together. Those of a later architecture than
+// the code is built for are left out.
+#pragma once
+
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+// As much as the launch asks for.
+extern __shared__ __align__(1024) uint8_t dynamic_shared[];
+
+__device__ __forceinline__ uint32_t shared_address(const void *p) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
+
+// ---- ternary and int8 products --------------------------------------------------------------------------------------
+
+// c + four products of unsigned with signed bytes
+__device__ __forceinline__ int dot4(uint32_t codes, uint32_t q, int c) {
+  asm("dp4a.u32.s32 %0, %1, %2, %0;" : "+r"(c) : "r"(codes), "r"(q));
+  return c;
+}
+
+// Four of the sixteen codes in a word, one in each byte.
+__device__ __forceinline__ uint32_t codes_of(uint32_t word, int j) { return (word >> (2 * j)) & 0x03030303u; }
+
+// Sums of 16 rows x 8 tokens: rows g, g, g + 8, g + 8 of tokens 2c, 2c + 1, 2c, 2c + 1 in lane 4g + c.
+struct IntTile {
+  int sum[4];
+};
+
+// 16 rows x 32 columns times 32 columns x 8 tokens, int8
+__device__ __forceinline__ void multiply(IntTile &t, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0,
+                                         uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+r"(t.sum[0]), "+r"(t.sum[1]), "+r"(t.sum[2]), "+r"(t.sum[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+// 16 x 16 times 16 x 8, halves with float sums
+__device__ __forceinline__ void multiply(float *d, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0,
+                                         uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+// Transposes an 8x8 matrix of 16-bit values, two of a row in each lane.
+__device__ __forceinline__ uint32_t transpose8(uint32_t v) {
+  uint32_t r;
+  asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(r) : "r"(v));
+  return r;
+}
+
+__device__ __forceinline__ void load_matrices(uint32_t *r, uint32_t at) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(at));
+}
+
+__device__ __forceinline__ void load_transposed(uint32_t *r, uint32_t at) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(at));
+}
+
+// ---- numbers --------------------------------------------------------------------------------------------------------
+
+__device__ __forceinline__ uint32_t pack_halves(float a, float b) {
+  const __half2 halves = __floats2half2_rn(a, b);
+  return *reinterpret_cast<const uint32_t *>(&halves);
+}
+
+__device__ __forceinline__ float2 unpack_halves(uint32_t halves) {
+  return __half22float2(*reinterpret_cast<const __half2 *>(&halves));
+}
+
+__device__ __forceinline__ float half_at(const uint8_t *p) {
+  return __half2float(__ushort_as_half(static_cast<unsigned short>(p[0] | p[1] << 8)));
+}
+
+// Rounds to the nearest, of two equally near to the even one, and clamps.
+__device__ __forceinline__ int to_int8(float x) { return max(-128, min(127, __float2int_rn(x))); }
+
+// Lowest byte first.
+__device__ __forceinline__ uint32_t pack_bytes(int a, int b, int c, int d) {
+  return (a & 255) | (b & 255) << 8 | (c & 255) << 16 | static_cast<uint32_t>(d) << 24;
+}
+
+// Orders as the numbers do, equal zeros included; 0 for what is no number.
+__device__ __forceinline__ uint32_t order_of(float x) {
+  if (!(x == x)) return 0;
+  const uint32_t bits = __float_as_uint(x + 0.0f);
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+// The larger logit wins, of equals the lower id.
+__device__ __forceinline__ unsigned long long candidate(float logit, int id) {
+  const uint32_t order = order_of(logit);
+  return order == 0 ? 0 : static_cast<unsigned long long>(order) << 32 | (0xffffffffu - static_cast<uint32_t>(id));
+}
+__device__ __forceinline__ int id_of(unsigned long long candidate) {
+  return candidate == 0 ? -1 : static_cast<int>(0xffffffffu - static_cast<uint32_t>(candidate));
+}
+
+// ---- sums over the threads of a warp, and of a block ----------------------------------------------------------------
+
+__device__ __forceinline__ float warp_sum(float v) {
+#pragma unroll
+  for (int d = 16; d; d /= 2) v += __shfl_xor_sync(~0u, v, d);
+  return v;
+}
+
+// Of values that are not negative.
+__device__ __forceinline__ float warp_max(float v) {
+  return __uint_as_float(__reduce_max_sync(~0u, __float_as_uint(v)));
+}
+
+// `shared` holds one value for each warp; it may be used again after the next __syncthreads().
+template <int Threads>
+__device__ __forceinline__ float block_sum(float v, float *shared) {
+  v = warp_sum(v);
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = v;
+  __syncthreads();
+  v = 0;
+#pragma unroll
+  for (int i = 0; i < Threads / 32; ++i) v += shared[i];
+  return v;
+}
+
+template <int Threads>
+__device__ __forceinline__ float block_max(float v, float *shared) {
+  v = warp_max(v);
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = v;
+  __syncthreads();
+  v = 0;
+#pragma unroll
+  for (int i = 0; i < Threads / 32; ++i) v = fmaxf(v, shared[i]);
+  return v;
+}
+
+template <int Threads>
+__device__ __forceinline__ int block_sum(int v, int *shared) {
+  v = __reduce_add_sync(~0u, v);
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = v;
+  __syncthreads();
+  v = 0;
+#pragma unroll
+  for (int i = 0; i < Threads / 32; ++i) v += shared[i];
+  return v;
+}
+
+// ---- as the CPU rounds ----------------------------------------------------------------------------------------------
+
+// CPUs add rows up in sixteen lanes, folded in one order (templates/cpp/rows.h). Where rows are short, doing the same costs
+// nothing, and then every rounding of int8 falls as it does there.
+
+// Sixteen lanes' sums (lanes 16 to 31 hold them again) folded: lane l to lane l + 8, then + 4, + 2, + 1.
+__device__ __forceinline__ float fold_lanes(float sum) {
+#pragma unroll
+  for (int d = 8; d; d /= 2) sum += __shfl_xor_sync(~0u, sum, d);
+  return sum;
+}
+
+// bn_exp of rows.h
+__device__ __forceinline__ float exp_as_cpu(float v) {
+  const float x = fmaxf(fminf(v, 88.0f), -87.3f), n = rintf(x * 1.44269504f);
+  float r = fmaf(n, -0.693359375f, x);
+  r = fmaf(n, 2.12194440e-4f, r);
+  float e = 1.0f / 5040.0f;
+  e = fmaf(e, r, 1.0f / 720.0f);
+  e = fmaf(e, r, 1.0f / 120.0f);
+  e = fmaf(e, r, 1.0f / 24.0f);
+  e = fmaf(e, r, 1.0f / 6.0f);
+  e = fmaf(e, r, 0.5f);
+  e = fmaf(e, r, 1.0f);
+  e = fmaf(e, r, 1.0f);
+  return e * __int_as_float((static_cast<int>(n) + 127) << 23);
+}
+
+// ---- copies ---------------------------------------------------------------------------------------------------------
+
+__device__ __forceinline__ void copy16(uint32_t shared, const void *from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared), "l"(from) : "memory");
+}
+__device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+// Until all but the last N groups have arrived.
+template <int N>
+__device__ __forceinline__ void wait_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+}
+
+__device__ __forceinline__ void prefetch(const void *p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
+
+#if __CUDA_ARCH__ >= 900
+
+__device__ __forceinline__ void init_barrier(uint64_t *bar, int count) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(bar)), "r"(count) : "memory");
+}
+__device__ __forceinline__ void publish_barriers() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+__device__ __forceinline__ void expect_bytes(uint64_t *bar, int bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(bar)), "r"(bytes)
+               : "memory");
+}
+__device__ __forceinline__ void arrive(uint64_t *bar) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(bar)) : "memory");
+}
+// One block of instructions: a loop that the compiler sees would make it serialise wgmma around it.
+__device__ __forceinline__ void wait_barrier(uint64_t *bar, int parity) {
+  asm volatile(
+      "{\n.reg .pred p;\nwait_%=: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n"
+      "@p bra done_%=;\nbra wait_%=;\ndone_%=:\n}" ::"r"(shared_address(bar)),
+      "r"(parity)
+      : "memory");
+}
+__device__ __forceinline__ void copy_bulk(void *to, const void *from, int bytes, uint64_t *bar) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+          shared_address(to)),
+      "l"(from), "r"(bytes), "r"(shared_address(bar))
+      : "memory");
+}
+
+#endif
+
+// ---- between the kernels of a step ----------------------------------------------------------------------------------
+
+// Until all that the launches before this one wrote is there.
+__device__ __forceinline__ void wait_for_inputs() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+// The next launch may begin, where it was told that it may begin early.
+__device__ __forceinline__ void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
