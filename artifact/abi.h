@@ -146,7 +146,9 @@ typedef struct bn_model_info {
   int64_t (*probe_dot)(int64_t rounds, int32_t *sink);
 } bn_model_info;
 
-#if defined(_WIN32)
+#if defined(__CUDACC__)
+#define BN_EXPORT /* code for a GPU exports nothing */
+#elif defined(_WIN32)
 #define BN_EXPORT __declspec(dllexport)
 #else
 #define BN_EXPORT __attribute__((visibility("default")))

@@ -1,6 +1,6 @@
 /* The contract between a model compiled for NVIDIA GPUs and the engine that launches it.
  *
- * Such a model is one fatbin: kernels, and one constant table of this header's types, `bn_cuda_model`, that says how large
+ * Such a model is one file of machine code (a fatbin, or bn_cubins): kernels, and one constant table of this header's types, `bn_cuda_model`, that says how large
  * things are and which kernels make a step. No host code is compiled with a model, and the engine knows no model's shape:
  * it copies the table, allocates, and launches what the table lists. Every kernel takes a bn_cuda_args by value, and the
  * layer that it is to work on.
@@ -15,7 +15,7 @@
 enum {
   BN_CUDA_NAME = 96,     /* bytes of a name, with its zero */
   BN_CUDA_LAUNCHES = 48, /* of a program */
-  BN_CUDA_PROGRAMS = 4,
+  BN_CUDA_PROGRAMS = 8,
   BN_CUDA_TRIALS = 48,
   BN_CUDA_RUN = 128,        /* tokens of a run at most */
   BN_CUDA_SHORTEST_RUN = 8, /* fewer tokens of a sequence in a step are singles */
@@ -77,6 +77,7 @@ typedef struct bn_cuda_launch {
 /* The launches of a step of 1 to max_tokens tokens: `prologue` of them once, then `layer` for each layer, then
  * `epilogue`. */
 typedef struct bn_cuda_program {
+  int32_t kv_type; /* BN_KV_*, which its cache is of */
   int32_t max_tokens, prologue, layer, epilogue;
   bn_cuda_launch launches[BN_CUDA_LAUNCHES];
 } bn_cuda_program;
@@ -94,9 +95,9 @@ typedef struct bn_cuda_model {
   char key[BN_CUDA_NAME];
   int32_t vocab, context, embedding, layers, max_tokens;
   int64_t workspace_bytes, table_bytes;
-  int64_t kv_position_bytes; /* of one sequence; a cache of n positions takes n times as much */
+  int64_t kv_position_bytes[2]; /* of one sequence, by BN_KV_*; a cache of n positions takes n times as much */
   bn_cuda_program setup;     /* once, before anything else */
-  int32_t program_count;     /* a step takes the first one that has room for its tokens */
+  int32_t program_count;     /* a step takes the first one of its cache that has room for its tokens */
   bn_cuda_program programs[BN_CUDA_PROGRAMS];
   int32_t trial_count;
   bn_cuda_trial trials[BN_CUDA_TRIALS];
@@ -105,5 +106,22 @@ typedef struct bn_cuda_model {
   bn_cuda_launch probe;
   int64_t probe_macs;
 } bn_cuda_model;
+
+/* Machine code for several architectures in one file, where the compiler makes no fatbin: this header, `count` entries, and
+ * the cubins where those say. A device takes the one of the highest capability that is not above its own, of the same
+ * major number. */
+#define BN_CUBINS_MAGIC "bncubins"
+
+typedef struct bn_cubins {
+  char magic[8];
+  int32_t count;
+  int32_t pad;
+} bn_cubins;
+
+typedef struct bn_cubin {
+  int32_t capability; /* 10 * major + minor */
+  int32_t pad;
+  int64_t offset, bytes; /* in the file */
+} bn_cubin;
 
 #endif

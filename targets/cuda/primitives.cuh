@@ -2,9 +2,16 @@
 // the code is built for are left out.
 #pragma once
 
-#include <cuda_fp16.h>
+#include <stdint.h>
 
-#include <cstdint>
+// That a thread block may have at most.
+#if __CUDA_ARCH__ == 800
+constexpr int kSharedBytes = 163 << 10;
+#elif __CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1200
+constexpr int kSharedBytes = 227 << 10;
+#else
+constexpr int kSharedBytes = 99 << 10;
+#endif
 
 // As much as the launch asks for.
 extern __shared__ __align__(1024) uint8_t dynamic_shared[];
@@ -66,18 +73,47 @@ __device__ __forceinline__ void load_transposed(uint32_t *r, uint32_t at) {
 
 // ---- numbers --------------------------------------------------------------------------------------------------------
 
+// A float16 in memory. The toolkit has a header for them, but what compiles here may be NVRTC, which comes without.
+struct Half {
+  uint16_t bits;
+};
+
+__device__ __forceinline__ float to_float(Half h) {
+  float x;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(h.bits));
+  return x;
+}
+
+__device__ __forceinline__ Half to_half(float x) {
+  Half h;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h.bits) : "f"(x));
+  return h;
+}
+
+// Two in a word, `a` in its lower half.
 __device__ __forceinline__ uint32_t pack_halves(float a, float b) {
-  const __half2 halves = __floats2half2_rn(a, b);
-  return *reinterpret_cast<const uint32_t *>(&halves);
+  uint32_t halves;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(halves) : "f"(b), "f"(a));
+  return halves;
 }
 
 __device__ __forceinline__ float2 unpack_halves(uint32_t halves) {
-  return __half22float2(*reinterpret_cast<const __half2 *>(&halves));
+  return {to_float({static_cast<uint16_t>(halves)}), to_float({static_cast<uint16_t>(halves >> 16)})};
 }
 
 __device__ __forceinline__ float half_at(const uint8_t *p) {
-  return __half2float(__ushort_as_half(static_cast<unsigned short>(p[0] | p[1] << 8)));
+  return to_float({static_cast<uint16_t>(p[0] | p[1] << 8)});
 }
+
+// Of a float16 or a float32, as an earlier launch left it: not from a multiprocessor's own cache.
+__device__ __forceinline__ float load_value(const Half *p) { return to_float({__ldcg(&p->bits)}); }
+__device__ __forceinline__ float load_value(const float *p) { return __ldcg(p); }
+__device__ __forceinline__ float2 load_pair(const Half *p) { return unpack_halves(__ldcg(reinterpret_cast<const uint32_t *>(p))); }
+__device__ __forceinline__ float2 load_pair(const float *p) { return __ldcg(reinterpret_cast<const float2 *>(p)); }
+__device__ __forceinline__ void store_value(Half *p, float x) { *p = to_half(x); }
+__device__ __forceinline__ void store_value(float *p, float x) { *p = x; }
+
+__device__ __forceinline__ float infinity() { return __int_as_float(0x7f800000); }
 
 // Rounds to the nearest, of two equally near to the even one, and clamps.
 __device__ __forceinline__ int to_int8(float x) { return max(-128, min(127, __float2int_rn(x))); }

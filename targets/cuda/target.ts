@@ -7,5 +7,5 @@ export const cuda: GpuTarget = {
   features: [],
   rank: 0,
   architectures: ['sm_80', 'sm_86', 'sm_89', 'sm_90', 'sm_120'],
-  flags: ['-std=c++17', '-O3', '-fmad=false', '--expt-relaxed-constexpr', '-Wno-deprecated-gpu-targets'],
+  flags: ['-std=c++17', '-fmad=false'],
 };

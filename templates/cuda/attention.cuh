@@ -1,6 +1,6 @@
 // Rotary positions, the KV cache and causal grouped-query attention, for heads of any size.
 //
-// The cache of a sequence: [layer][KV head][keys, values][position][dimension], float16.
+// The cache of a sequence: [layer][KV head][keys, values][position][dimension], of S::Cell: float16 or float32.
 #pragma once
 
 #include "cuda.h"
@@ -9,8 +9,8 @@
 
 // Keys of a layer and head of a sequence; its values lie S::dim * capacity behind them.
 template <class S>
-__device__ __forceinline__ __half *keys_of(const bn_cuda_args &args, int layer, int sequence, int head) {
-  __half *base = reinterpret_cast<__half *>(args.kv + sequence * args.kv_sequence_bytes);
+__device__ __forceinline__ typename S::Cell *keys_of(const bn_cuda_args &args, int layer, int sequence, int head) {
+  auto *base = reinterpret_cast<typename S::Cell *>(args.kv + sequence * args.kv_sequence_bytes);
   return base + (int64_t{layer} * S::kv_heads + head) * 2 * args.kv_capacity * S::dim;
 }
 
@@ -75,21 +75,21 @@ __device__ __forceinline__ void rope_store(const bn_cuda_args &args, const uint8
       }
       __syncwarp();
     }
-    __half *cache = keys_of<S>(args, layer, token.sequence, head) + (key ? 0 : int64_t{args.kv_capacity} * S::dim) +
+    auto *cache = keys_of<S>(args, layer, token.sequence, head) + (key ? 0 : int64_t{args.kv_capacity} * S::dim) +
                     int64_t{token.position} * S::dim;
 #pragma unroll
     for (int i = 0; i < kPer; ++i) {
       const int d = lane + 32 * i;
       if (d >= S::dim) continue;
       if (query) from[d] = row[d];
-      else cache[d] = __float2half_rn(row[d]);
+      else store_value(cache + d, row[d]);
     }
     __syncwarp();
   }
 }
 
 // Attention of one token for the queries that share a KV head, 128 positions at a time: a thread scores a position, then
-// a warp weighs a query's scores, then a thread sums a dimension. Float32 but for the cache.
+// a warp weighs a query's scores, then a thread sums a dimension. Float32, whatever the cache is.
 template <class S>
 __device__ __forceinline__ void attend(const bn_cuda_args &args, int layer, int t, int head) {
   constexpr int kThreads = 128, kGroup = S::heads / S::kv_heads, kPer = (S::dim + kThreads - 1) / kThreads;
@@ -99,24 +99,24 @@ __device__ __forceinline__ void attend(const bn_cuda_args &args, int layer, int 
   const int tid = threadIdx.x, warp = tid / 32, lane = tid % 32;
   const bn_token token = token_at(args, t);
   const float *qkv = buffer<const float>(args, S::qkv) + int64_t{t} * S::stride;
-  const __half *keys = keys_of<S>(args, layer, token.sequence, head), *values = keys + int64_t{args.kv_capacity} * S::dim;
+  const auto *keys = keys_of<S>(args, layer, token.sequence, head), *values = keys + int64_t{args.kv_capacity} * S::dim;
   for (int i = tid; i < kGroup * S::dim; i += kThreads) query[i / S::dim][i % S::dim] = __ldcg(qkv + head * kGroup * S::dim + i);
-  if (tid < kGroup) total[tid] = 0, top[tid] = -INFINITY;
+  if (tid < kGroup) total[tid] = 0, top[tid] = -infinity();
   float sum[kGroup][kPer] = {};
   const int window = S::window(layer), length = token.position + 1, begin = length > window ? length - window : 0;
   for (int first = begin; first < length; first += kThreads) {
     __syncthreads();
     float score[kGroup] = {};
     if (first + tid < length) {
-      const __half *key = keys + int64_t{first + tid} * S::dim;
+      const auto *key = keys + int64_t{first + tid} * S::dim;
       for (int d = 0; d < S::dim; d += 2) {
-        const float2 k = unpack_halves(__ldcg(reinterpret_cast<const uint32_t *>(key + d)));
+        const float2 k = load_pair(key + d);
 #pragma unroll
         for (int q = 0; q < kGroup; ++q) score[q] = fmaf(query[q][d + 1], k.y, fmaf(query[q][d], k.x, score[q]));
       }
     }
 #pragma unroll
-    for (int q = 0; q < kGroup; ++q) weight[q][tid] = first + tid < length ? score[q] * S::scale : -INFINITY;
+    for (int q = 0; q < kGroup; ++q) weight[q][tid] = first + tid < length ? score[q] * S::scale : -infinity();
     __syncthreads();
     for (int q = warp; q < kGroup; q += kThreads / 32) {
       float most = top[q];
@@ -143,7 +143,7 @@ __device__ __forceinline__ void attend(const bn_cuda_args &args, int layer, int 
 #pragma unroll
       for (int q = 0; q < kGroup; ++q) sum[q][p] *= factor[q];
       for (int i = 0; i < count; ++i) {
-        const float value = __half2float(__ldcg(values + int64_t{first + i} * S::dim + d));
+        const float value = load_value(values + int64_t{first + i} * S::dim + d);
 #pragma unroll
         for (int q = 0; q < kGroup; ++q) sum[q][p] = fmaf(weight[q][i], value, sum[q][p]);
       }
@@ -175,7 +175,7 @@ __device__ __forceinline__ void attend_exactly(const bn_cuda_args &args, int lay
   const int tid = threadIdx.x, warp = tid / 32, lane = tid % 32;
   const bn_token token = token_at(args, t);
   const float *qkv = buffer<const float>(args, S::qkv) + int64_t{t} * S::stride;
-  const __half *keys = keys_of<S>(args, layer, token.sequence, head), *values = keys + int64_t{args.kv_capacity} * S::dim;
+  const auto *keys = keys_of<S>(args, layer, token.sequence, head), *values = keys + int64_t{args.kv_capacity} * S::dim;
   for (int i = tid; i < kGroup * S::dim; i += kThreads) {
     query[i / S::dim][i % S::dim] = __ldcg(qkv + head * kGroup * S::dim + i);
   }
@@ -185,18 +185,18 @@ __device__ __forceinline__ void attend_exactly(const bn_cuda_args &args, int lay
   for (int p = begin + tid; p < end; p += kThreads) {
     float sum[kGroup] = {};
     const bool inside = p >= first && p < length;
-    const __half *key = keys + int64_t{p} * S::dim;
+    const auto *key = keys + int64_t{p} * S::dim;
     for (int d = 0; inside && d < S::dim; d += 2) {
-      const float2 k = unpack_halves(__ldcg(reinterpret_cast<const uint32_t *>(key + d)));
+      const float2 k = load_pair(key + d);
 #pragma unroll
       for (int q = 0; q < kGroup; ++q) sum[q] = fmaf(query[q][d + 1], k.y, fmaf(query[q][d], k.x, sum[q]));
     }
 #pragma unroll
-    for (int q = 0; q < kGroup; ++q) score[q][p - begin] = inside ? __fmul_rn(sum[q], S::scale) : -INFINITY;
+    for (int q = 0; q < kGroup; ++q) score[q][p - begin] = inside ? __fmul_rn(sum[q], S::scale) : -infinity();
   }
   __syncthreads();
   for (int q = warp; q < kGroup; q += kThreads / 32) {
-    float top = -INFINITY;
+    float top = -infinity();
     for (int i = lane; i < end - begin; i += 32) top = fmaxf(top, score[q][i]);
 #pragma unroll
     for (int d = 16; d; d /= 2) top = fmaxf(top, __shfl_xor_sync(~0u, top, d));
@@ -215,7 +215,7 @@ __device__ __forceinline__ void attend_exactly(const bn_cuda_args &args, int lay
   for (int d = tid; d < S::dim; d += kThreads) {
     float sum[kGroup] = {};
     for (int p = begin; p < length; ++p) {
-      const float value = __half2float(__ldcg(values + int64_t{p} * S::dim + d));
+      const float value = load_value(values + int64_t{p} * S::dim + d);
 #pragma unroll
       for (int q = 0; q < kGroup; ++q) sum[q] = fmaf(score[q][p - begin], value, sum[q]);
     }

@@ -21,11 +21,14 @@ struct Gemv {
   // Warps that share a row block, each with its part of K.
   static constexpr int kShare = 4;
   // A stage of the ring: tiles of one row block.
-  static constexpr int kStageTiles = 20, kStages = 7;
+  static constexpr int kStageTiles = 20, kStageBytes = kStageTiles * 512;
   static constexpr int kChunks = (kTiles<L> + kStageTiles - 1) / kStageTiles;
   // Norms as the CPU does.
   static constexpr bool kExact = L::norm >= 0 && kShort<L::size>;
   static constexpr int kQuads = (L::size + 3) / 4, kPer = (L::columns / 4 + kThreads - 1) / kThreads;
+  // As many stages as there is room for beside the vector.
+  static constexpr int kRoom = kSharedBytes - (kExact ? 5 : 1) * L::columns - (4 << 10);
+  static constexpr int kStages = kRoom / kStageBytes < 7 ? kRoom / kStageBytes : 7;
 
   struct Shared {
     uint64_t full[kStages];
@@ -35,7 +38,7 @@ struct Gemv {
     alignas(16) uint32_t q[L::columns / 4];
     alignas(16) float row[kExact ? L::columns : 4];
 #if __CUDA_ARCH__ >= 900
-    alignas(128) uint8_t ring[kStages][kStageTiles * 512];
+    alignas(128) uint8_t ring[kStages][kStageBytes];
 #endif
   };
 
@@ -46,7 +49,7 @@ struct Gemv {
   const int first = blockIdx.x * kBlocks<L> / gridDim.x, count = (blockIdx.x + 1) * kBlocks<L> / gridDim.x - first;
 
   __device__ __forceinline__ const uint8_t *chunk_of(int block, int chunk) const {
-    return weights + L::codes + int64_t{first + block} * L::columns * 4 + chunk * kStageTiles * 512;
+    return weights + L::codes + int64_t{first + block} * L::columns * 4 + chunk * kStageBytes;
   }
 
   // Fills the ring; what does not fit is at least on its way to the second-level cache.

@@ -39,8 +39,8 @@ struct OneToken {
 
   struct Shared {
     float2 rope[kHalf];
-    alignas(16) __half query[8][kDim];  // from row kLow on the low parts
-    alignas(16) __half key[kDim], value[kDim];
+    alignas(16) Half query[8][kDim];  // from row kLow on the low parts
+    alignas(16) Half key[kDim], value[kDim];
     float2 weight[kWarps][8];  // largest score and sum, by warp and query
     int last;
     alignas(16) float result[kWarps][kResults];
@@ -66,10 +66,10 @@ struct OneToken {
   struct Fragments {
     uint4 k[2][4], v[4][2];
   };
-  static __device__ __forceinline__ uint4 load_row(const __half *rows, int p, int position, int at) {
+  static __device__ __forceinline__ uint4 load_row(const Half *rows, int p, int position, int at) {
     return p < position ? load16(rows + int64_t{p} * kDim + at) : uint4{0, 0, 0, 0};
   }
-  __device__ __forceinline__ void load(Fragments &f, const __half *keys, const __half *values, int p, int position) const {
+  __device__ __forceinline__ void load(Fragments &f, const Half *keys, const Half *values, int p, int position) const {
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
 #pragma unroll
@@ -98,7 +98,7 @@ struct OneToken {
   }
 
   // Rotates the group's queries and, where the last position is this block's, the key; both and the value to halves.
-  __device__ __forceinline__ void rotate(int head, bool has_own, __half *keys, __half *values, int position) {
+  __device__ __forceinline__ void rotate(int head, bool has_own, Half *keys, Half *values, int position) {
     const float *qkv = buffer<const float>(args, S::qkv);
     for (int t = tid; t < (kGroup + (has_own ? 2 : 0)) * kHalf; t += kThreads) {
       const int i = t % kHalf, h = t / kHalf;
@@ -111,15 +111,15 @@ struct OneToken {
         b = (b * angle.x + a * angle.y) * scale;
         a = rotated * scale;
       }
-      const __half first = __float2half_rn(a), second = __float2half_rn(b);
-      __half *to = query ? s.query[h] : key ? s.key : s.value;
+      const Half first = to_half(a), second = to_half(b);
+      Half *to = query ? s.query[h] : key ? s.key : s.value;
       to[i] = first, to[i + kHalf] = second;
       if (query && kLow) {
-        s.query[h + kLow][i] = __float2half_rn(a - __half2float(first));
-        s.query[h + kLow][i + kHalf] = __float2half_rn(b - __half2float(second));
+        s.query[h + kLow][i] = to_half(a - to_float(first));
+        s.query[h + kLow][i + kHalf] = to_half(b - to_float(second));
       }
       if (!query) {
-        __half *cache = (key ? keys : values) + int64_t{position} * kDim;
+        Half *cache = (key ? keys : values) + int64_t{position} * kDim;
         cache[i] = first, cache[i + kHalf] = second;
       }
     }
@@ -127,7 +127,7 @@ struct OneToken {
   }
 
   // S^T = K Q^T and O^T = V^T P^T over the positions [begin, end), sixteen at a time for each warp.
-  __device__ __forceinline__ void weigh(Fragments &f, const __half *keys, const __half *values, int begin, int end,
+  __device__ __forceinline__ void weigh(Fragments &f, const Half *keys, const Half *values, int begin, int end,
                                         int position) {
     float o[8][4] = {}, m0 = kNever, m1 = kNever, sum0 = 0, sum1 = 0;
 #pragma unroll 1
@@ -201,7 +201,7 @@ struct OneToken {
     splits = (length + share - 1) / share;
     if (split >= splits) return wait_for_inputs();
     const int begin = split * share, end = min(length, begin + share);
-    __half *keys = keys_of<S>(args, layer, token.sequence, head), *values = keys + int64_t{args.kv_capacity} * kDim;
+    Half *keys = keys_of<S>(args, layer, token.sequence, head), *values = keys + int64_t{args.kv_capacity} * kDim;
     // The first positions' keys and values do not wait for this token.
     Fragments f;
     load(f, keys, values, begin + warp * 16, position);
@@ -283,8 +283,8 @@ __device__ __forceinline__ void attend_run(const bn_cuda_args &args, int layer) 
   const int start = run.x, count = run.y;
   const bn_token first = token_at(args, start);
   const int length = first.position + count;
-  const __half *keys = keys_of<S>(args, layer, first.sequence, head / kGroup);
-  const __half *values = keys + int64_t{args.kv_capacity} * kDim;
+  const Half *keys = keys_of<S>(args, layer, first.sequence, head / kGroup);
+  const Half *values = keys + int64_t{args.kv_capacity} * kDim;
   const uint32_t base = shared_address(dynamic_shared);
   const auto load = [&](int block) {
     if (block * 64 < length) {
@@ -421,19 +421,19 @@ __device__ __forceinline__ void attend_single(const bn_cuda_args &args, int laye
   const int t = __ldcg(args.singles + blockIdx.y);
   const bn_token token = token_at(args, t);
   const int length = token.position + 1;
-  const __half *keys = keys_of<S>(args, layer, token.sequence, head), *values = keys + int64_t{args.kv_capacity} * kDim;
+  const Half *keys = keys_of<S>(args, layer, token.sequence, head), *values = keys + int64_t{args.kv_capacity} * kDim;
   // Only the last few positions can be of this step: keys and values before them are on their way before the queries.
   uint4 k[2][4], v[4][2];
   const auto load = [&](int p) {
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
-      const __half *row = keys + int64_t{min(p + n * 8 + g, length - 1)} * kDim;
+      const Half *row = keys + int64_t{min(p + n * 8 + g, length - 1)} * kDim;
 #pragma unroll
       for (int i = 0; i < 4; ++i) k[n][i] = load16(row + (c + 4 * i) * 8);
     }
 #pragma unroll
     for (int r = 0; r < 4; ++r) {
-      const __half *row = values + int64_t{min(p + 2 * c + (r & 1) + (r >> 1) * 8, length - 1)} * kDim + g * 16;
+      const Half *row = values + int64_t{min(p + 2 * c + (r & 1) + (r >> 1) * 8, length - 1)} * kDim + g * 16;
       v[r][0] = load16(row), v[r][1] = load16(row + 8);
     }
   };

@@ -73,11 +73,7 @@ template <class M, int Tokens>
 struct Skinny {
   static constexpr int kMine = kBlocks<M> % 4 == 0 && M::rows >= 8192 ? 4 : kBlocks<M> % 2 == 0 ? 2 : 1;
   // Eight pipelines of 64 tokens need the shared memory of sm_90; four fit the least there is.
-#if __CUDA_ARCH__ >= 900 && __CUDA_ARCH__ < 1200
-  static constexpr bool kRoomy = true;
-#else
-  static constexpr bool kRoomy = false;
-#endif
+  static constexpr bool kRoomy = kSharedBytes > 8 * 3 * 64 * 128;
   static constexpr int kWarps = Tokens == 64 && (kMine == 4 || !kRoomy) ? 4 : 8, kStages = 3, kTokens = Tokens;
   static constexpr int kThreads = kWarps * 32, kShared = kWarps * kStages * kTokens * 128;
   static constexpr int kGrid = kBlocks<M> / kMine;

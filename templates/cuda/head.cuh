@@ -19,7 +19,7 @@ struct F16Tiles {
   static __device__ __forceinline__ float value(const uint8_t *table, int64_t row, int i) {
     const uint8_t *group = table + (row / 16 * (Columns / 128) + i / 128) * group_bytes;
     const int lane = row % 8 * 4 + i % 8 / 2, word = row % 16 / 8 + 2 * (i % 16 / 8);
-    return __half2float(reinterpret_cast<const __half *>(group)[i % 128 / 16 * 256 + lane * 8 + word * 2 + i % 2]);
+    return to_float(reinterpret_cast<const Half *>(group)[i % 128 / 16 * 256 + lane * 8 + word * 2 + i % 2]);
   }
 };
 
@@ -76,7 +76,8 @@ __device__ __forceinline__ void six_bits(uint32_t (&a)[4], uint32_t first, uint3
 template <class S>
 struct OneHead {
   using Tiles = typename S::Tiles;
-  static constexpr int kWarps = 8, kThreads = kWarps * 32, kStages = 2, kStageBytes = 4352, kSize = S::size;
+  static constexpr int kWarps = 8, kThreads = kWarps * 32, kStageBytes = 4352, kSize = S::size;
+  static constexpr int kStages = 2 * kWarps * kStageBytes + 4 * kSize + kSize / 4 + (4 << 10) <= kSharedBytes ? 2 : 1;
   static constexpr int kGroups = kSize / 128, kBlocks = (S::rows + 15) / 16, kQuads = kSize / 4;
   static constexpr int kPer = (kQuads + kThreads - 1) / kThreads;
   static constexpr int job_groups() {
@@ -226,15 +227,15 @@ struct OneHead {
         const uint4 w = *reinterpret_cast<const uint4 *>(p + t * 512 + lane * 16);
         multiply(d, w.x, w.y, w.z, w.w, group == t ? b0 : 0, group == t ? b1 : 0);
       }
-      const __half *scale = reinterpret_cast<const __half *>(p + 2048) + c * 16 + g;
-      f0 = fmaf(d.sum[0] * 256 + d.sum[1], __half2float(scale[0]), f0);
-      f1 = fmaf(d.sum[2] * 256 + d.sum[3], __half2float(scale[8]), f1);
+      const Half *scale = reinterpret_cast<const Half *>(p + 2048) + c * 16 + g;
+      f0 = fmaf(d.sum[0] * 256 + d.sum[1], to_float(scale[0]), f0);
+      f1 = fmaf(d.sum[2] * 256 + d.sum[3], to_float(scale[8]), f1);
     } else {
       const uint4 upper = *reinterpret_cast<const uint4 *>(p + 1024 + lane * 16);
       const uint32_t upper_of[4] = {upper.x, upper.y, upper.z, upper.w};
       const int8_t *scale = reinterpret_cast<const int8_t *>(p + 1536) + c * 16 + g;
-      const __half *whole = reinterpret_cast<const __half *>(p + 1664) + g;
-      const float d0 = __half2float(whole[0]), d1 = __half2float(whole[8]);
+      const Half *whole = reinterpret_cast<const Half *>(p + 1664) + g;
+      const float d0 = to_float(whole[0]), d1 = to_float(whole[8]);
 #pragma unroll
       for (int u = 0; u < 2; ++u) {
         const uint4 low = *reinterpret_cast<const uint4 *>(p + u * 512 + lane * 16);
@@ -332,14 +333,14 @@ __device__ __forceinline__ void fragments(uint32_t (&a)[2][4], float2 &scale, co
     if constexpr (kIsQ8_0<Tiles>) {
       const uint4 w = __ldg(reinterpret_cast<const uint4 *>(p + t * 512) + lane);
       codes[0] = w.x, codes[1] = w.y, codes[2] = w.z, codes[3] = w.w;
-      const __half *scales = reinterpret_cast<const __half *>(p + 2048) + t * 16 + g;
-      scale = {__half2float(scales[0]), __half2float(scales[8])};
+      const Half *scales = reinterpret_cast<const Half *>(p + 2048) + t * 16 + g;
+      scale = {to_float(scales[0]), to_float(scales[8])};
     } else {
       const uint2 low = __ldg(reinterpret_cast<const uint2 *>(p + t / 2 * 512 + lane * 16 + t % 2 * 8));
       const uint32_t upper = __ldg(reinterpret_cast<const uint32_t *>(p + 1024 + lane * 16 + t * 4));
       six_bits(codes, low.x, low.y, upper);
-      const __half *whole = reinterpret_cast<const __half *>(p + 1664) + g;
-      scale = {__half2float(whole[0]), __half2float(whole[8])};
+      const Half *whole = reinterpret_cast<const Half *>(p + 1664) + g;
+      scale = {to_float(whole[0]), to_float(whole[8])};
       const int8_t *scales = reinterpret_cast<const int8_t *>(p + 1536) + 2 * t * 16 + g;
 #pragma unroll
       for (int half = 0; half < 2; ++half) factor[half][0] = scales[half * 16], factor[half][1] = scales[half * 16 + 8];

@@ -19,7 +19,7 @@ struct F16Table {
   static constexpr int64_t row_bytes = 2 * int64_t{Columns};
   static __device__ __forceinline__ float value(const uint8_t *table, int64_t at, int i) {
     const uint8_t *row = table + at * row_bytes;
-    return __half2float(reinterpret_cast<const __half *>(row)[i]);
+    return to_float(reinterpret_cast<const Half *>(row)[i]);
   }
 };
 

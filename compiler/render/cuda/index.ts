@@ -42,13 +42,20 @@ interface Program {
   readonly multiply: Multiply;
   /** Kernels that norm and quantise for themselves need no launches that do. */
   readonly fused?: boolean;
+  /** Whether keys and values are cached as float32: more exact, and slow. */
+  readonly wide?: boolean;
 }
 
-const PROGRAMS: readonly Program[] = [
+const BY_TOKENS: readonly Program[] = [
   { title: 'one token', maxTokens: 1, multiply: ({ use }) => `GEMV(${use})`, fused: true },
   { title: 'a few', maxTokens: 16, multiply: ({ use }) => `SKINNY(${use}, 16)` },
   { title: 'some', maxTokens: 64, multiply: ({ use }) => `SKINNY(${use}, 64)` },
   { title: 'many', maxTokens: GPU_MAX_TOKENS, multiply: ({ use }, tokens) => `GEMM(${use}, ${tokens})` },
+];
+
+const PROGRAMS: readonly Program[] = [
+  ...BY_TOKENS,
+  ...BY_TOKENS.map((program) => ({ ...program, title: `${program.title}, float32 cache`, wide: true })),
 ];
 
 /** Whether the head is in tiles: then one launch norms, multiplies and chooses. */
@@ -65,9 +72,11 @@ interface StepFacts {
   readonly outStride: number;
 }
 
-function launchesOf(views: CudaViews, step: Step, { multiply, fused }: Program): Launch[] {
+function launchesOf(views: CudaViews, step: Step, { multiply, fused, wide }: Program): Launch[] {
   const { name, threads, tiled, outStride } = views.step(step) as unknown as StepFacts;
   const { kvHeads, heads, vocab } = views.plan.hyper;
+  const flash = views.flash && !wide;
+  const cell = wide ? '_f32' : '';
   switch (step.op) {
     case 'embed':
       return [launch(`${name}_rows`, 256, { x: Math.ceil(outStride / 256), late: true })];
@@ -81,16 +90,18 @@ function launchesOf(views: CudaViews, step: Step, { multiply, fused }: Program):
     case 'bitlinear':
       return [multiply(step, views.kernels(step).wgmma.tile.tokens)];
     case 'rope_store':
-      return fused && views.flash ? [] : [launch(`${name}_store`, 128, { x: Math.ceil((heads + 2 * kvHeads) / 4) })];
+      return fused && flash ? [] : [launch(`${name}_store${cell}`, 128, { x: Math.ceil((heads + 2 * kvHeads) / 4) })];
     case 'attention':
-      if (views.flash && fused) return [`ONE_TOKEN(${name})`];
-      if (views.flash) {
+      if (flash && fused) return [`ONE_TOKEN(${name})`];
+      if (flash) {
         return [
           launch(`${name}_runs`, 256, { x: heads, unit: 'RUNS', shared: 'kFlashShared' }),
           launch(`${name}_singles`, 128, { x: kvHeads, unit: 'SINGLES' }),
         ];
       }
-      return [launch(`${name}_tokens`, 128, { x: kvHeads, shared: `kScoresFit<${name}> ? kScoreBytes<${name}> : 0` })];
+      return [
+        launch(`${name}_tokens${cell}`, 128, { x: kvHeads, shared: `kScoresFit<${name}> ? kScoreBytes<${name}> : 0` }),
+      ];
     case 'head': {
       if (tiled && fused) return [`ONE_HEAD(${name})`];
       const best = launch(`${name}_best`, 1024, { unit: 'ROWS' });
@@ -114,7 +125,8 @@ function programView(views: CudaViews, program: Program) {
     steps.flatMap((step) => launchesOf(views, step, program)),
   );
   const [prologue, layer, epilogue] = parts.map((launches) => launches.length);
-  return { ...program, open: '{', prologue, layer, epilogue, launches: parts.flat() };
+  const kv = program.wide ? 'BN_KV_F32' : 'BN_KV_F16';
+  return { ...program, open: '{', kv, prologue, layer, epilogue, launches: parts.flat() };
 }
 
 /** How each ternary kernel is tried, in the order of trialChecksums. */
@@ -152,7 +164,7 @@ function modelView(plan: Plan) {
     layerBytes: weights.layerBytes,
     workspaceBytes: views.kept.end,
     tableBytes: 8 * pairs * hyper.context * (views.windowed ? 2 : 1),
-    kvPositionBytes: hyper.layers * hyper.kvHeads * 2 * hyper.headDim * 2,
+    kvPositionBytes: [4, 2].map((bytes) => hyper.layers * hyper.kvHeads * 2 * hyper.headDim * bytes).join(', '),
     windowed: views.windowed,
     localLayers: hyper.window?.local.join(', ') ?? null,
     pairs,

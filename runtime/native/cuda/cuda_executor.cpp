@@ -51,16 +51,14 @@ CudaExecutor::CudaExecutor(const ExecutorOptions& options)
     : device_(device_of(driver_, options.device)),
       context_(driver_, options.device),
       stream_(driver_),
-      program_(driver_, device_, options.library),
+      program_(driver_, device_, options.library, options.kv_type),
+      kv_position_bytes_(program_.model().kv_position_bytes[options.kv_type]),
       sizes_{program_.model().vocab, program_.model().embedding, program_.model().max_tokens},
       context_positions_(options.context),
       sequences_(options.sequences),
       max_rows_(rows_at_once(program_.model())),
       pool_(options.threads, options.pin) {
   const bn_cuda_model& model = program_.model();
-  if (options.kv_type != BN_KV_F16) {
-    throw std::runtime_error("target cuda caches keys and values as float16 only\nLeave --kv out, or run a CPU target.");
-  }
   if (options.expected && options.expected->key != model.key) {
     throw std::runtime_error(options.library + " has the key " + model.key + ", the manifest says " +
                              options.expected->key + "\nThe artifact is damaged: compile the model again.");
@@ -76,7 +74,7 @@ CudaExecutor::CudaExecutor(const ExecutorOptions& options)
   weights_ = take(file.bytes());
   workspace_ = take(model.workspace_bytes);
   tables_ = take(model.table_bytes);
-  kv_ = take(model.kv_position_bytes * context_positions_ * sequences_);
+  kv_ = take(kv_position_bytes_ * context_positions_ * sequences_);
   logits_ = take(int64_t{4} * model.vocab * max_rows_);
   hidden_ = take(int64_t{4} * model.embedding * model.max_tokens);
   small_ = take(sizeof(Small));
@@ -113,7 +111,7 @@ void CudaExecutor::check_room(int64_t weights) const {
   const bn_cuda_model& model = program_.model();
   size_t free = 0, total = 0;
   driver_.check(driver_.memory_info(&free, &total), "asking the GPU for its memory");
-  const int64_t kv = model.kv_position_bytes * context_positions_ * sequences_;
+  const int64_t kv = kv_position_bytes_ * context_positions_ * sequences_;
   const int64_t work = model.workspace_bytes + model.table_bytes + int64_t{4} * model.vocab * max_rows_ +
                        int64_t{4} * model.embedding * model.max_tokens + static_cast<int64_t>(sizeof(Small));
   if (weights + kv + work <= static_cast<int64_t>(free)) return;
@@ -179,12 +177,12 @@ void CudaExecutor::check_kernels(const Expected& expected) {
 }
 
 Cache CudaExecutor::cache() const {
-  return {kv_->as<uint8_t>(), program_.model().kv_position_bytes * context_positions_, context_positions_};
+  return {kv_->as<uint8_t>(), kv_position_bytes_ * context_positions_, context_positions_};
 }
 
 Cache CudaExecutor::part_of_cache(int sequence, int positions) const {
   const Cache whole = cache();
-  return {whole.base + sequence * whole.sequence_bytes, program_.model().kv_position_bytes * positions, positions};
+  return {whole.base + sequence * whole.sequence_bytes, kv_position_bytes_ * positions, positions};
 }
 
 int64_t CudaExecutor::sequences_in_part(int positions) const { return context_positions_ / positions; }

@@ -66,6 +66,7 @@ class CudaExecutor : public Executor {
   const cuda::ContextHold context_;
   const cuda::StreamHold stream_;
   const cuda::Program program_;
+  const int64_t kv_position_bytes_;
   const ModelSizes sizes_;
   const int context_positions_, sequences_, max_rows_;
   const bn_counts counts_{};  // nothing is left unread

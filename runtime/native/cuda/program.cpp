@@ -19,6 +19,25 @@ std::vector<char> read(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+// Of several cubins in a file, the one for the device, or null; of another file, all of it.
+const char* image_of(const std::vector<char>& file, const DeviceFacts& device) {
+  bn_cubins header{};
+  if (file.size() < sizeof(header)) return file.data();
+  std::memcpy(&header, file.data(), sizeof(header));
+  if (std::memcmp(header.magic, BN_CUBINS_MAGIC, sizeof(header.magic)) != 0) return file.data();
+  const char* found = nullptr;
+  int capability = 0;
+  const int64_t room = static_cast<int64_t>((file.size() - sizeof(header)) / sizeof(bn_cubin));
+  for (int i = 0; i < std::min<int64_t>(header.count, room); ++i) {
+    bn_cubin one;
+    std::memcpy(&one, file.data() + sizeof(header) + i * sizeof(one), sizeof(one));
+    const bool inside = one.offset >= 0 && one.bytes > 0 && one.offset + one.bytes <= static_cast<int64_t>(file.size());
+    const bool suits = one.capability / 10 == device.major && one.capability % 10 <= device.minor;
+    if (inside && suits && one.capability > capability) found = file.data() + one.offset, capability = one.capability;
+  }
+  return found;
+}
+
 int amount_of(int unit, const bn_cuda_args& args) {
   switch (unit) {
     case BN_CUDA_TOKENS: return args.token_count;
@@ -32,11 +51,12 @@ int amount_of(int unit, const bn_cuda_args& args) {
 
 }  // namespace
 
-Program::Program(const Driver& driver, const DeviceFacts& device, const std::string& path)
+Program::Program(const Driver& driver, const DeviceFacts& device, const std::string& path, int kv_type)
     : driver_(driver), device_(device) {
-  const std::vector<char> image = read(path);
+  const std::vector<char> file = read(path);
+  const char* image = image_of(file, device);
   constexpr int kNoImage = 209;  // CUDA_ERROR_NO_BINARY_FOR_GPU
-  const int loaded = driver_.module_load(&module_, image.data());
+  const int loaded = image ? driver_.module_load(&module_, image) : kNoImage;
   const std::string capability = std::to_string(device.major) + std::to_string(device.minor);
   if (loaded == kNoImage) {
     throw std::runtime_error(path + " holds no code for " + device.name + " (sm_" + capability + ")" +
@@ -59,7 +79,9 @@ Program::Program(const Driver& driver, const DeviceFacts& device, const std::str
   driver_.check(driver_.to_host(&model_, table, sizeof(model_), stream), "reading the model's table");
   stream.wait();
   setup_ = find(model_.setup);
-  for (int i = 0; i < model_.program_count; ++i) programs_.push_back(find(model_.programs[i]));
+  for (int i = 0; i < model_.program_count; ++i) {
+    if (model_.programs[i].kv_type == kv_type) programs_.push_back(find(model_.programs[i]));
+  }
   for (int i = 0; i < model_.trial_count; ++i) {
     const bn_cuda_trial& trial = model_.trials[i];
     trials_.push_back({trial.kernel, trial.m, trial.tokens, find(trial.fill), find(trial.run)});

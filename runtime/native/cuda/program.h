@@ -1,4 +1,4 @@
-// A compiled model's fatbin on a device: its table, its kernels, and launches of them.
+// A compiled model's machine code on a device: its table, its kernels, and launches of them.
 #pragma once
 
 #include <map>
@@ -30,8 +30,9 @@ struct Trial {
 
 class Program {
  public:
-  // Loads `path` on the current context's device. Throws std::runtime_error where it is no model for that device.
-  Program(const Driver& driver, const DeviceFacts& device, const std::string& path);
+  // Loads `path` on the current context's device, for steps over a cache of `kv_type` (BN_KV_*). Throws std::runtime_error
+  // where it is no model for that device.
+  Program(const Driver& driver, const DeviceFacts& device, const std::string& path, int kv_type);
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;

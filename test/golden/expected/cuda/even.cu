@@ -79,6 +79,7 @@ STEP(qkv_trial, 256, 1) { fill_trial<qkv>(args); }
 
 // Queries rotate, keys and values go to the cache
 struct rope {
+  using Cell = Half;
   static constexpr int dim = 16, heads = 8, kv_heads = 2, stride = 192;
   static constexpr int key = 128, value = 160, rotated = 16;
   static constexpr int64_t qkv = 2097152, angles = 0, local_angles = 0;
@@ -87,17 +88,26 @@ struct rope {
   static constexpr bool interleaved = false;
   static __device__ __forceinline__ bool local([[maybe_unused]] int layer) { return false; }
 };
+struct rope_f32 : rope {
+  using Cell = float;
+};
 STEP(rope_store, 128, 1) { rope_store<rope>(args, layer_weights(args, layer), layer); }
+STEP(rope_store_f32, 128, 1) { rope_store<rope_f32>(args, layer_weights(args, layer), layer); }
 
 // Attention of the queries over the cache
 struct attended {
+  using Cell = Half;
   static constexpr int dim = 16, heads = 8, kv_heads = 2, context = 64;
   static constexpr int stride = 192, key = 128, value = 160, out_stride = 128;
   static constexpr int64_t qkv = 2097152, angles = 0, out = 3670016;
   static constexpr float scale = 0.25f;
   static __device__ __forceinline__ int window([[maybe_unused]] int layer) { return 0x7fffffff; }
 };
+struct attended_f32 : attended {
+  using Cell = float;
+};
 STEP(attended_tokens, 128, 1) { attention<attended>(args, layer); }
+STEP(attended_tokens_f32, 128, 1) { attention<attended_f32>(args, layer); }
 
 // q_of_attn_sub_norm, as int8
 struct q_of_attn_sub_norm {
@@ -235,13 +245,13 @@ STEP(probe, kProbeThreads, 1) { probe_products(args); }
 extern "C" __device__ bn_cuda_model bn_cuda;
 __device__ bn_cuda_model bn_cuda = {
     BN_CUDA_VERSION, BN_MODEL_KEY, 96, 64, 128, 2, 2048,
-    13647936, 4096, 256,
+    13647936, 4096, {512, 256 },
     // Before the first step.
-    {1, 1, 0, 0, {{"rope_angles", 256, 0, 256, 0, 0, BN_CUDA_ONCE, 1, 0, 0, 0}} },
-    4,
+    {BN_KV_F16, 1, 1, 0, 0, {{"rope_angles", 256, 0, 256, 0, 0, BN_CUDA_ONCE, 1, 0, 0, 0}} },
+    8,
     {
         // one token
-        {1, 1, 6, 2, {
+        {BN_KV_F16, 1, 1, 6, 2, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             GEMV(qkv),
             {"rope_store", 128, 0, 3, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
@@ -253,7 +263,7 @@ __device__ bn_cuda_model bn_cuda = {
             ONE_HEAD(logits),
         }},
         // a few
-        {16, 1, 10, 4, {
+        {BN_KV_F16, 16, 1, 10, 4, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             SKINNY(qkv, 16),
@@ -271,7 +281,7 @@ __device__ bn_cuda_model bn_cuda = {
             {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
         }},
         // some
-        {64, 1, 10, 4, {
+        {BN_KV_F16, 64, 1, 10, 4, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             SKINNY(qkv, 64),
@@ -289,12 +299,78 @@ __device__ bn_cuda_model bn_cuda = {
             {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
         }},
         // many
-        {2048, 1, 10, 4, {
+        {BN_KV_F16, 2048, 1, 10, 4, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             GEMM(qkv, 128),
             {"rope_store", 128, 0, 3, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"attended_tokens", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"q_of_attn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMM(attn_output, 128),
+            {"q_of_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMM(gate_up, 128),
+            {"q_of_ffn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMM(down, 128),
+            {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
+            {"logits_64", 256, kHeadShared<64>, 1, 0, 0, BN_CUDA_ROWS, 64, 16, 2048, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+        }},
+        // one token, float32 cache
+        {BN_KV_F32, 1, 1, 6, 2, {
+            {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
+            GEMV(qkv),
+            {"rope_store_f32", 128, 0, 3, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"attended_tokens_f32", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMV(attn_output),
+            GEMV(gate_up),
+            GEMV(down),
+            {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_HIDDEN, 1, 0, 0, 1},
+            ONE_HEAD(logits),
+        }},
+        // a few, float32 cache
+        {BN_KV_F32, 16, 1, 10, 4, {
+            {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
+            {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(qkv, 16),
+            {"rope_store_f32", 128, 0, 3, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"attended_tokens_f32", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"q_of_attn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(attn_output, 16),
+            {"q_of_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(gate_up, 16),
+            {"q_of_ffn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(down, 16),
+            {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
+            {"logits_64", 256, kHeadShared<64>, 1, 0, 0, BN_CUDA_ROWS, 64, 16, 2048, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+        }},
+        // some, float32 cache
+        {BN_KV_F32, 64, 1, 10, 4, {
+            {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
+            {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(qkv, 64),
+            {"rope_store_f32", 128, 0, 3, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"attended_tokens_f32", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"q_of_attn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(attn_output, 64),
+            {"q_of_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(gate_up, 64),
+            {"q_of_ffn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(down, 64),
+            {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
+            {"logits_64", 256, kHeadShared<64>, 1, 0, 0, BN_CUDA_ROWS, 64, 16, 2048, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+        }},
+        // many, float32 cache
+        {BN_KV_F32, 2048, 1, 10, 4, {
+            {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
+            {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMM(qkv, 128),
+            {"rope_store_f32", 128, 0, 3, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"attended_tokens_f32", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"q_of_attn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             GEMM(attn_output, 128),
             {"q_of_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},

@@ -167,6 +167,7 @@ STEP(value_trial, 256, 1) { fill_trial<value>(args); }
 
 // Queries rotate, keys and values go to the cache
 struct rope {
+  using Cell = Half;
   static constexpr int dim = 24, heads = 4, kv_heads = 2, stride = 192;
   static constexpr int key = 96, value = 144, rotated = 24;
   static constexpr int64_t qkv = 1310720, angles = 0, local_angles = 6144;
@@ -175,17 +176,26 @@ struct rope {
   static constexpr bool interleaved = false;
   static __device__ __forceinline__ bool local([[maybe_unused]] int layer) { return kLocal[layer]; }
 };
+struct rope_f32 : rope {
+  using Cell = float;
+};
 STEP(rope_store, 128, 1) { rope_store<rope>(args, layer_weights(args, layer), layer); }
+STEP(rope_store_f32, 128, 1) { rope_store<rope_f32>(args, layer_weights(args, layer), layer); }
 
 // Attention of the queries over the cache
 struct attended {
+  using Cell = Half;
   static constexpr int dim = 24, heads = 4, kv_heads = 2, context = 64;
   static constexpr int stride = 192, key = 96, value = 144, out_stride = 96;
   static constexpr int64_t qkv = 1310720, angles = 0, out = 2883584;
   static constexpr float scale = 0.20412415266036987f;
   static __device__ __forceinline__ int window([[maybe_unused]] int layer) { return kLocal[layer] ? 20 : 0x7fffffff; }
 };
+struct attended_f32 : attended {
+  using Cell = float;
+};
 STEP(attended_tokens, 128, 1) { attention<attended>(args, layer); }
+STEP(attended_tokens_f32, 128, 1) { attention<attended_f32>(args, layer); }
 
 // q_of_attn_output_norm_in, as int8
 struct q_of_attn_output_norm_in {
@@ -374,13 +384,13 @@ STEP(probe, kProbeThreads, 1) { probe_products(args); }
 extern "C" __device__ bn_cuda_model bn_cuda;
 __device__ bn_cuda_model bn_cuda = {
     BN_CUDA_VERSION, BN_MODEL_KEY, 96, 64, 72, 2, 2048,
-    9011264, 12288, 384,
+    9011264, 12288, {768, 384 },
     // Before the first step.
-    {1, 1, 0, 0, {{"rope_angles", 256, 0, 256, 0, 0, BN_CUDA_ONCE, 1, 0, 0, 0}} },
-    4,
+    {BN_KV_F16, 1, 1, 0, 0, {{"rope_angles", 256, 0, 256, 0, 0, BN_CUDA_ONCE, 1, 0, 0, 0}} },
+    8,
     {
         // one token
-        {1, 1, 13, 3, {
+        {BN_KV_F16, 1, 1, 13, 3, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"norm_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             GEMV(query),
@@ -400,7 +410,7 @@ __device__ bn_cuda_model bn_cuda = {
             {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
         }},
         // a few
-        {16, 1, 20, 3, {
+        {BN_KV_F16, 16, 1, 20, 3, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"norm_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"query_q_of_attn_q_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
@@ -427,7 +437,7 @@ __device__ bn_cuda_model bn_cuda = {
             {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
         }},
         // some
-        {64, 1, 20, 3, {
+        {BN_KV_F16, 64, 1, 20, 3, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"norm_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"query_q_of_attn_q_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
@@ -454,7 +464,7 @@ __device__ bn_cuda_model bn_cuda = {
             {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
         }},
         // many
-        {2048, 1, 20, 3, {
+        {BN_KV_F16, 2048, 1, 20, 3, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"norm_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"query_q_of_attn_q_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
@@ -465,6 +475,107 @@ __device__ bn_cuda_model bn_cuda = {
             GEMM(value, 128),
             {"rope_store", 128, 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"attended_tokens", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"q_of_attn_output_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMM(attn_output, 128),
+            {"norm_post_attention_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"norm_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"gate_q_of_ffn_gate_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"up_q_of_ffn_up_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMM(gate, 128),
+            GEMM(up, 128),
+            {"q_of_ffn_down_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMM(down, 128),
+            {"norm_post_ffw_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"logits_head", 256, 0, 12, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+        }},
+        // one token, float32 cache
+        {BN_KV_F32, 1, 1, 13, 3, {
+            {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
+            {"norm_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMV(query),
+            GEMV(key),
+            GEMV(value),
+            {"rope_store_f32", 128, 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"attended_tokens_f32", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMV(attn_output),
+            {"norm_post_attention_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"norm_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMV(gate),
+            GEMV(up),
+            GEMV(down),
+            {"norm_post_ffw_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"logits_head", 256, 0, 12, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+        }},
+        // a few, float32 cache
+        {BN_KV_F32, 16, 1, 20, 3, {
+            {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
+            {"norm_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"query_q_of_attn_q_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"key_q_of_attn_k_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"value_q_of_attn_v_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(query, 16),
+            SKINNY(key, 16),
+            SKINNY(value, 16),
+            {"rope_store_f32", 128, 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"attended_tokens_f32", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"q_of_attn_output_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(attn_output, 16),
+            {"norm_post_attention_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"norm_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"gate_q_of_ffn_gate_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"up_q_of_ffn_up_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(gate, 16),
+            SKINNY(up, 16),
+            {"q_of_ffn_down_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(down, 16),
+            {"norm_post_ffw_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"logits_head", 256, 0, 12, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+        }},
+        // some, float32 cache
+        {BN_KV_F32, 64, 1, 20, 3, {
+            {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
+            {"norm_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"query_q_of_attn_q_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"key_q_of_attn_k_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"value_q_of_attn_v_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(query, 64),
+            SKINNY(key, 64),
+            SKINNY(value, 64),
+            {"rope_store_f32", 128, 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"attended_tokens_f32", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"q_of_attn_output_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(attn_output, 64),
+            {"norm_post_attention_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"norm_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"gate_q_of_ffn_gate_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"up_q_of_ffn_up_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(gate, 64),
+            SKINNY(up, 64),
+            {"q_of_ffn_down_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(down, 64),
+            {"norm_post_ffw_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"logits_head", 256, 0, 12, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+        }},
+        // many, float32 cache
+        {BN_KV_F32, 2048, 1, 20, 3, {
+            {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
+            {"norm_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"query_q_of_attn_q_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"key_q_of_attn_k_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"value_q_of_attn_v_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMM(query, 128),
+            GEMM(key, 128),
+            GEMM(value, 128),
+            {"rope_store_f32", 128, 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"attended_tokens_f32", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"q_of_attn_output_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             GEMM(attn_output, 128),
             {"norm_post_attention_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},

@@ -1,7 +1,7 @@
 // The warpgroup products of sm_90: 64 rows x 32 columns, int8, from registers, times 32 columns x N tokens in shared memory.
 #pragma once
 
-#include <cstdint>
+#include <stdint.h>
 
 // Only code for this very architecture has them.
 #if __CUDA_ARCH__ >= 900 && defined(__CUDA_ARCH_FEAT_SM90_ALL)
