@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { findNvcc } from '../compiler/build/nvcc.ts';
+import { findGpuCompiler } from '../compiler/build/find-gpu-compiler.ts';
 import { findCompiler } from '../compiler/build/toolchain.ts';
 import { BitnetError } from '../errors.ts';
 import type { Target } from '../targets/index.ts';
@@ -23,7 +23,7 @@ export async function buildability(target: Target): Promise<Buildability> {
 }
 
 /** The same of the target for GPUs. */
-export const buildabilityOnGpu = (): Promise<Buildability> => asBuildability(findNvcc);
+export const buildabilityOnGpu = (): Promise<Buildability> => asBuildability(findGpuCompiler);
 
 export type Buildability =
   | { readonly by: string; readonly missing?: undefined }

@@ -1,8 +1,9 @@
 import { BitnetError } from '../errors.ts';
 import { cuda, type GpuTarget, isGpu, parseTargets, type Target } from '../targets/index.ts';
 import { type BuildOptions, type BuiltArtifact, buildArtifact, type Program } from './build/artifact.ts';
+import { findGpuCompiler } from './build/find-gpu-compiler.ts';
+import { gpuProgram, parseArchitectures } from './build/gpu-program.ts';
 import { cpuProgram } from './build/library.ts';
-import { findNvcc, gpuProgram, parseArchitectures } from './build/nvcc.ts';
 import { type Compiler, findCompiler } from './build/toolchain.ts';
 import { resolveModel } from './hub/resolve.ts';
 import { type ImportOptions, importModel } from './import/index.ts';
@@ -93,7 +94,8 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
     if (wanted === cuda.id) {
       const plan = planForGpu(ir, options);
       const choices = selectGpuKernels(plan);
-      const program = gpuProgram(choices, renderCuda(plan), await findNvcc(), await parseArchitectures(options.arch));
+      const compiler = await findGpuCompiler();
+      const program = gpuProgram(choices, renderCuda(plan), compiler, await parseArchitectures(options.arch, compiler));
       const built = await buildArtifact(ir, plan, [program], { out, onProgress, signal });
       const kernels = distinctKernels(choices).map(({ name }) => name);
       return { ...built, kernels, sections: [], tuned: [], notices: [], skipped: [] };

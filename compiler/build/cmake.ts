@@ -1,41 +1,13 @@
-import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { BitnetError } from '../../errors.ts';
 import type { Target } from '../../targets/target.ts';
+import { runTool } from './tool.ts';
 import type { Compiler } from './toolchain.ts';
-
-/** Lines of a failed build worth showing: the errors, or the end of it. */
-function excerpt(log: string): string {
-  const lines = log.trimEnd().split('\n');
-  const errors = lines.filter((line) => /\berror\b/i.test(line));
-  return (errors.length > 0 ? errors.slice(0, 5) : lines.slice(-8)).join('\n');
-}
 
 function cmake(args: readonly string[], compiler: Compiler, signal: AbortSignal | undefined): Promise<void> {
   // The caller's own flags would change a program without changing its key.
   const env = { ...process.env, CXX: compiler.command, CXXFLAGS: '', LDFLAGS: '' };
-  return new Promise((resolve, reject) => {
-    const child = spawn('cmake', args, { stdio: ['ignore', 'pipe', 'pipe'], env, signal });
-    let log = '';
-    child.stdout.on('data', (chunk) => {
-      log += chunk;
-    });
-    child.stderr.on('data', (chunk) => {
-      log += chunk;
-    });
-    child.on('error', (cause: NodeJS.ErrnoException) => {
-      // What was killed, and what it has started, still writes until it is closed.
-      if (signal?.aborted) return;
-      if (cause.code !== 'ENOENT') reject(cause);
-      else reject(new BitnetError('cmake was not found', { hint: 'apt-get install cmake', cause }));
-    });
-    child.on('close', (code, killedBy) => {
-      if (code === 0) resolve();
-      else if (signal?.aborted) reject(signal.reason);
-      else reject(new BitnetError(`cmake ${args[0]} failed (${killedBy ?? `exit code ${code}`})\n${excerpt(log)}`));
-    });
-  });
+  return runTool('cmake', args, { name: `cmake ${args[0]}`, install: 'apt-get install cmake', env, signal });
 }
 
 /** One build with CMake. */

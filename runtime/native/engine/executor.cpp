@@ -6,7 +6,7 @@
 namespace bn {
 
 std::unique_ptr<Executor> Executor::open(const ExecutorOptions& options) {
-  if (options.library.ends_with(".fatbin")) return std::make_unique<CudaExecutor>(options);
+  if (options.library.ends_with(".fatbin") || options.library.ends_with(".cubins")) return std::make_unique<CudaExecutor>(options);
   return std::make_unique<CpuExecutor>(options);
 }
 

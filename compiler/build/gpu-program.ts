@@ -1,0 +1,63 @@
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { BitnetError } from '../../errors.ts';
+import { cuda } from '../../targets/index.ts';
+import type { Choice } from '../passes/select-kernels.ts';
+import type { Source } from '../render/index.ts';
+import type { Program } from './artifact.ts';
+import { sha256 } from './fingerprint.ts';
+import { codeOf, type GpuCompiler } from './gpu-compiler.ts';
+import { withCachedLibrary } from './library.ts';
+
+const run = promisify(execFile);
+
+/**
+ * The architectures to build for: those asked for, with commas; else those of this machine's GPUs; else all that the
+ * compiler knows. Throws a BitnetError that lists them where one is not known.
+ */
+export async function parseArchitectures(text: string | undefined, compiler: GpuCompiler): Promise<string[]> {
+  const built = cuda.architectures.filter((one) => compiler.architectures.includes(one));
+  if (text === undefined) {
+    const own = (await ownArchitectures()).filter((one) => built.includes(one));
+    return own.length > 0 ? [...new Set(own)] : built;
+  }
+  const asked = text.split(',').map((one) => one.trim());
+  for (const one of asked) {
+    if (built.includes(one)) continue;
+    if (cuda.architectures.includes(one)) {
+      throw new BitnetError(`${compiler.version} does not know ${one}, only ${built.join(', ')}`, {
+        hint: `install a later release, or leave ${one} out`,
+      });
+    }
+    throw new BitnetError(`there is no GPU architecture '${one}'`, {
+      hint: `architectures: ${cuda.architectures.join(', ')}`,
+    });
+  }
+  return [...new Set(asked)];
+}
+
+/** Those of this machine's GPUs, as the driver's own tool says; none where there is no driver. */
+async function ownArchitectures(): Promise<string[]> {
+  const listed = await run('nvidia-smi', ['--query-gpu=compute_cap', '--format=csv,noheader']).catch(() => undefined);
+  return (listed?.stdout.trim().split(/\s+/) ?? []).map((capability) => `sm_${capability.replace('.', '')}`);
+}
+
+/** The program of a model for NVIDIA GPUs, to be built for some architectures. */
+export function gpuProgram(
+  choices: readonly Choice[],
+  sources: readonly Source[],
+  compiler: GpuCompiler,
+  architectures: readonly string[],
+): Program {
+  const flags = [...cuda.flags, ...architectures.map(codeOf)];
+  const key = sha256(compiler.version, ...flags, ...sources.flatMap(({ file, text }) => [file, text]));
+  const { library } = compiler;
+  const write = async (folder: string, signal?: AbortSignal) => {
+    for (const { file, text } of sources) await writeFile(join(folder, file), text);
+    const job = { architectures, flags: [...cuda.flags, `-DBN_MODEL_KEY="${key}"`], signal };
+    await withCachedLibrary(join(folder, library), `${key}-${library}`, () => compiler.build(folder, job), signal);
+  };
+  return { target: { ...cuda, flags }, choices, compiler, key, library, write };
+}
