@@ -7,12 +7,13 @@ import { packageRoot } from './package-root.ts';
 import { defaultThreads } from './runtime/src/addon.ts';
 import {
   type LogitsResult,
+  listGpus,
   type Model,
   type LoadOptions as OpenOptions,
   type LoadProgress as OpenProgress,
   openArtifact,
 } from './runtime/src/index.ts';
-import { requireRunnable } from './targets/index.ts';
+import { cuda, requireRunnable } from './targets/index.ts';
 import type { TuneOptions } from './tune.ts';
 
 export type { Tuned, TuningProgress } from './compiler/index.ts';
@@ -59,6 +60,8 @@ export async function artifactOf(path: string, options: CompileOptions): Promise
     refuseLowering(path, options);
     return path;
   }
+  // Whoever has no GPU should know before anything is built for one.
+  if (options.target === cuda.id) listGpus();
   const { compile } = await import('./compiler/index.ts');
   return (await compile(path, options)).artifact;
 }

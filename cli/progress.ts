@@ -45,7 +45,8 @@ export class Progress {
   readonly onProgress = (progress: LoadProgress): void => {
     if ('message' in progress) {
       if (progress.stage !== 'done') this.update(progress.message, progress.fraction);
-    } else if (progress.stage === 'self-test') this.update('testing the kernels');
+    } else if (progress.stage === 'upload') this.update('copying weights to the GPU', progress.fraction);
+    else if (progress.stage === 'self-test') this.update('testing the kernels');
   };
 
   end(): void {

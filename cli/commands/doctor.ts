@@ -63,6 +63,7 @@ async function examine() {
     ...(await checkCompilers()),
     await checkTool('cmake', 'builds the programs of models', true),
     ...(await checkCross()),
+    ...listed.flatMap(checkGpu),
   ];
   const used = new Set(targets.flatMap((target) => target.features));
   return {
@@ -143,6 +144,13 @@ async function checkCross(): Promise<Check[]> {
     await checkTool(cross!.emulator[0], `runs ${id}`, false, cross!.install),
   ]);
   return (await Promise.all(checks)).flat();
+}
+
+/** GPUs are good to have, and bring a driver of their own. */
+function checkGpu(target: Awaited<ReturnType<typeof listTargets>>[number]): Check[] {
+  if (!('gpus' in target)) return [];
+  const detail = target.obstacle ?? target.gpus.map(({ name }) => name).join(', ');
+  return [{ name: 'GPU', ok: target.gpus.length > 0, detail, needed: false, fix: null }];
 }
 
 function print({ machine, checks, targets: listed }: Awaited<ReturnType<typeof examine>>, io: Io): string {

@@ -123,6 +123,7 @@ async function show(io: Io, model: Model, generation: Generation, flags: RunFlag
 const engineFacts = (model: Model) => ({
   model: model.info.name,
   target: model.target,
+  device: model.device,
   threads: model.threads,
   memory: model.memory(),
 });
@@ -141,7 +142,7 @@ function describe(model: Model, { stats, finishReason, seed }: GenerationResult)
         ]
       : []),
     `memory   weights ${bytes(weights)}, KV cache ${bytes(kv)}, workspace ${bytes(workspace)}, process ${bytes(resident)}`,
-    `engine   ${model.target}, ${model.threads} threads, seed ${seed}`,
+    `engine   ${model.target}${model.device ? ` on ${model.device}` : ''}, ${model.threads} threads, seed ${seed}`,
   ];
 }
 

@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
 import { probeMachine } from '../../artifact/machine.ts';
-import { loadAddon } from '../../runtime/src/addon.ts';
+import { BitnetError } from '../../errors.ts';
+import { type Gpu, listGpus } from '../../index.ts';
 import { canRun, cuda, nativeTarget, targets } from '../../targets/index.ts';
-import { table } from '../format.ts';
+import { bytes, table } from '../format.ts';
 import { type Io, write, writeJson } from '../io.ts';
 import { buildability, buildabilityOnGpu } from '../toolchains.ts';
 
@@ -36,20 +37,21 @@ export async function listTargets() {
   return Promise.all([...cpu, gpu()]);
 }
 
-/** The target for GPUs: whether one is there, the driver says. */
+/** The target for GPUs: which there are, or why none can be used, the driver says. */
 async function gpu() {
   const { id, title, arch, features, rank } = cuda;
   const { by: compiler = null, missing = null } = await buildabilityOnGpu();
-  const runs = gpus().length > 0;
-  return { id, title, arch, features, rank, runs, native: false, compiler, missing };
+  const { gpus, obstacle } = findGpus();
+  const runs = gpus.length > 0;
+  return { id, title, arch, features, rank, runs, native: false, compiler, missing, gpus, obstacle };
 }
 
-/** The names of the GPUs that can be used; none where the engine is not built or finds no driver. */
-function gpus(): readonly string[] {
+function findGpus(): { gpus: readonly Gpu[]; obstacle: string | null } {
   try {
-    return loadAddon().gpus();
-  } catch {
-    return [];
+    return { gpus: listGpus(), obstacle: null };
+  } catch (error) {
+    if (!(error instanceof BitnetError)) throw error;
+    return { gpus: [], obstacle: error.message };
   }
 }
 
@@ -63,5 +65,14 @@ function print(listed: Awaited<ReturnType<typeof listTargets>>): string {
     title,
   ]);
   const heading = ['target', 'arch', 'runs here', 'built here by', 'features', 'for'];
-  return `${table(heading, rows)}\n* what native stands for on this machine\n`;
+  return `${table(heading, rows)}\n* what native stands for on this machine\n${listed.flatMap(gpuLines).join('')}`;
+}
+
+/** The GPUs of this machine, as `--device` counts them, or why none can be used. */
+function gpuLines(target: Awaited<ReturnType<typeof listTargets>>[number]): string[] {
+  if (!('gpus' in target)) return [];
+  if (target.obstacle !== null) return [`${target.obstacle}\n`];
+  return target.gpus.map(
+    ({ name, capability, memory }, device) => `--device ${device}: ${name}, sm_${capability}, ${bytes(memory)}\n`,
+  );
 }

@@ -6,15 +6,29 @@ import { packageRoot } from '../../package-root.ts';
 /** The C++ engine, as runtime/native/addon/addon.cpp offers it. */
 export interface NativeAddon {
   /** Opens, checks and self-tests a compiled model on a worker thread. `wake(id)` is called when a request has news. */
-  open(options: NativeOpenOptions, wake: (id: number) => void): Promise<NativeEngine>;
+  open(
+    options: NativeOpenOptions,
+    wake: (id: number) => void,
+    /** Told the share of the weights that a GPU has. */
+    uploaded: (share: number) => void,
+  ): Promise<NativeEngine>;
   /** Kernels of any library, run and timed on that many threads. Its promises reject with what is wrong. */
   readonly KernelBench: new (
     threads: number,
   ) => NativeKernelBench;
   /** The physical cores that this process may use. */
   usableCores(): number;
-  /** The GPUs of NVIDIA's driver, by name; `--device` counts from 0. Throws, with the reason, where there is no driver. */
-  gpus(): string[];
+  /** The GPUs that NVIDIA's driver finds, in the order in which `device` counts them. Throws, with the reason, where none. */
+  gpus(): Gpu[];
+}
+
+/** A GPU of this machine. */
+export interface Gpu {
+  readonly name: string;
+  /** Ten times its compute capability: 90 is what `sm_90` is for. */
+  readonly capability: number;
+  /** In bytes. */
+  readonly memory: number;
 }
 
 /** See kernel-bench.ts. */
@@ -58,6 +72,8 @@ export interface NativeEngine {
 }
 
 export interface EngineFacts {
+  /** The GPU's name; empty where the CPU computes. */
+  readonly device: string;
   readonly vocab: number;
   readonly context: number;
   readonly threads: number;

@@ -1,6 +1,12 @@
 import { BitnetError } from '../../errors.ts';
 import { type EngineFacts, loadAddon, type NativeEngine, type NativeOpenOptions, type NativeOutput } from './addon.ts';
 
+/** The engine's error: what is wrong, and on a second line what to do about it. */
+export function engineError(text: string, cause?: unknown): BitnetError {
+  const [message, hint] = text.split('\n');
+  return new BitnetError(message!, { ...(hint ? { hint } : {}), cause });
+}
+
 /** The native engine, its requests as async iterators. */
 export class Engine {
   readonly facts: EngineFacts;
@@ -9,16 +15,14 @@ export class Engine {
   #disposed: Promise<void> | undefined;
 
   /** Opens a compiled model. @throws BitnetError where it is not what the manifest says */
-  static async open(options: NativeOpenOptions): Promise<Engine> {
+  static async open(options: NativeOpenOptions, uploaded: (share: number) => void): Promise<Engine> {
     // The addon holds on to the callback: it must not hold on to the engine, which could then never be collected.
     const waiters = new Map<number, () => void>();
     try {
-      const native = await loadAddon().open(options, (id) => waiters.get(id)?.());
+      const native = await loadAddon().open(options, (id) => waiters.get(id)?.(), uploaded);
       return new Engine(native, waiters);
     } catch (cause) {
-      // What is wrong, and on a second line what to do about it.
-      const [message, hint] = (cause as Error).message.split('\n');
-      throw new BitnetError(message!, { ...(hint ? { hint } : {}), cause });
+      throw engineError((cause as Error).message, cause);
     }
   }
 
@@ -50,7 +54,7 @@ export class Engine {
           continue;
         }
         ended = output.ending !== 'none';
-        if (output.ending === 'error') throw new BitnetError(output.error);
+        if (output.ending === 'error') throw engineError(output.error);
         yield output;
       }
     } finally {

@@ -1,9 +1,11 @@
 export { type Machine, probeMachine } from '../../artifact/machine.ts';
 export type { Manifest } from '../../artifact/manifest.ts';
+export type { Gpu } from './addon.ts';
 export { type Artifact, chooseTarget, readArtifact } from './artifact.ts';
 export type { BenchmarkResult, BenchmarkRow, MachineLimits } from './benchmark.ts';
 export type { ChatMessage } from './chat.ts';
 export type { FinishReason, Generation, GenerationResult } from './generate.ts';
+export { listGpus } from './gpus.ts';
 export {
   type ChatGenerateOptions,
   type LogitsResult,

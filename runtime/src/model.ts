@@ -61,9 +61,9 @@ export interface PerplexityResult {
 
 /** Memory in bytes. */
 export interface MemoryUse {
-  /** Of the weights file, mapped; the system may drop and reread what is not in use. */
+  /** Of the weights file, mapped; the system may drop and reread what is not in use. On a GPU, its own memory. */
   readonly weights: number;
-  /** Address space of the KV cache; pages count once they are used. */
+  /** Address space of the KV cache; pages count once they are used. On a GPU, its own memory, taken when it is opened. */
   readonly kv: number;
   readonly workspace: number;
   /** What the whole process has in memory now. */
@@ -97,8 +97,13 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
   const tokenizer = createTokenizer(tables);
   signal?.throwIfAborted();
 
-  onProgress?.({ stage: 'self-test' });
-  const engine = await Engine.open({
+  const onGpu = target === 'cuda';
+  const uploaded = (fraction: number) => {
+    onProgress?.({ stage: 'upload', fraction });
+    if (fraction === 1) onProgress?.({ stage: 'self-test' });
+  };
+  if (!onGpu) onProgress?.({ stage: 'self-test' });
+  const engineOptions = {
     library: await checkLibrary(artifact, entry),
     weights: join(artifact.folder, weights.file),
     weightsBytes: weights.bytes,
@@ -109,9 +114,10 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
     context: contextLength ?? Math.min(trained, DEFAULT_CONTEXT),
     kv: checked.kv,
     sequences: checked.sequences,
-    chunk: checked.prefillChunk ?? (target === 'cuda' ? GPU_CHUNK : CPU_CHUNK),
+    chunk: checked.prefillChunk ?? (onGpu ? GPU_CHUNK : CPU_CHUNK),
     device: checked.device,
-  });
+  };
+  const engine = await Engine.open(engineOptions, uploaded);
   if (signal?.aborted) {
     await engine.dispose();
     throw signal.reason;
@@ -155,6 +161,11 @@ export class Model {
   /** Name, architecture and sizes. */
   get info(): Manifest['model'] {
     return this.manifest.model;
+  }
+
+  /** Name of the GPU that computes, or null where the CPU does. */
+  get device(): string | null {
+    return this.#engine.facts.device || null;
   }
 
   /** Threads that compute. */

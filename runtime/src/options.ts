@@ -47,7 +47,10 @@ export interface LoadOptions {
 }
 
 export interface LoadProgress {
-  readonly stage: 'manifest' | 'tokenizer' | 'self-test' | 'ready';
+  /** `upload`: weights go to a GPU. */
+  readonly stage: 'manifest' | 'tokenizer' | 'upload' | 'self-test' | 'ready';
+  /** Of the stage, from 0 to 1, where it is known. */
+  readonly fraction?: number;
 }
 
 const generateSchema = z.strictObject({

@@ -45,7 +45,7 @@ async function run(script: string): Promise<{ status: number | null; signal: str
   };
   const prelude = `
     const addon = require(${JSON.stringify(join(packageRoot(), 'build', 'addon', 'bitnet.node'))});
-    const open = (wake = () => {}) => addon.open(${JSON.stringify(open)}, wake);
+    const open = (wake = () => {}) => addon.open(${JSON.stringify(open)}, wake, () => {});
     const none = new Int32Array();
     const start = (engine) => engine.generate(Int32Array.of(0),
       { ...${JSON.stringify(generate)}, stopTokens: none, biasTokens: none, biases: new Float64Array() });

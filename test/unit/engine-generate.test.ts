@@ -445,6 +445,7 @@ async function openNative(wake: (id: number) => void): Promise<NativeEngine> {
       chunk: 64,
     },
     wake,
+    () => {},
   );
 }
 

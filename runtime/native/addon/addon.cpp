@@ -224,6 +224,7 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   Napi::Value facts(const Napi::CallbackInfo& info) {
     const Engine::Facts& facts = engine_->facts();
     auto object = Napi::Object::New(info.Env());
+    object.Set("device", facts.device);
     object.Set("vocab", facts.vocab);
     object.Set("context", facts.context);
     object.Set("threads", facts.threads);
@@ -319,15 +320,22 @@ class EngineObject : public Napi::ObjectWrap<EngineObject> {
   uint32_t last_id_ = 0;
 };
 
-class OpenWorker : public Napi::AsyncWorker {
+class OpenWorker : public Napi::AsyncProgressWorker<double> {
  public:
-  OpenWorker(Napi::Env env, EngineOptions options, const Napi::Function& wake)
-      : Napi::AsyncWorker(env, "bitnet.open"),
+  OpenWorker(Napi::Env env, EngineOptions options, const Napi::Function& wake, const Napi::Function& uploaded)
+      : Napi::AsyncProgressWorker<double>(env, "bitnet.open"),
         options_(std::move(options)),
         wake_(Napi::Persistent(wake)),
+        uploaded_(Napi::Persistent(uploaded)),
         done_(Napi::Promise::Deferred::New(env)) {}
   Napi::Promise promise() const { return done_.Promise(); }
-  void Execute() override { engine_ = std::make_shared<Engine>(options_); }
+  void Execute(const ExecutionProgress& progress) override {
+    options_.executor.on_upload = [&](double share) { progress.Send(&share, 1); };
+    engine_ = std::make_shared<Engine>(options_);
+  }
+  void OnProgress(const double* share, size_t count) override {
+    if (count > 0) uploaded_.Call({Napi::Number::New(Env(), *share)});
+  }
   void OnOK() override {
     EngineObject::Opened opened{std::move(engine_), wake_.Value()};
     const auto* constructors = Env().GetInstanceData<Constructors>();
@@ -337,13 +345,14 @@ class OpenWorker : public Napi::AsyncWorker {
 
  private:
   EngineOptions options_;
-  Napi::FunctionReference wake_;
+  Napi::FunctionReference wake_, uploaded_;
   Napi::Promise::Deferred done_;
   std::shared_ptr<Engine> engine_;
 };
 
 Napi::Value open(const Napi::CallbackInfo& info) {
-  auto* worker = new OpenWorker(info.Env(), engine_options(info[0].As<Napi::Object>()), info[1].As<Napi::Function>());
+  auto* worker = new OpenWorker(info.Env(), engine_options(info[0].As<Napi::Object>()), info[1].As<Napi::Function>(),
+                                info[2].As<Napi::Function>());
   const Napi::Promise promise = worker->promise();
   worker->Queue();
   return promise;
@@ -448,10 +457,16 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("open", Napi::Function::New<open>(env, "open"));
   exports.Set("KernelBench", env.GetInstanceData<Constructors>()->kernel_bench.Value());
   exports.Set("gpus", Napi::Function::New(env, [](const Napi::CallbackInfo& call) -> Napi::Value {
-                const auto devices = cuda::Driver().devices();
-                auto names = Napi::Array::New(call.Env(), devices.size());
-                for (uint32_t i = 0; i < devices.size(); ++i) names.Set(i, devices[i].name);
-                return names;
+                const auto devices = cuda::Driver::get().devices();
+                auto list = Napi::Array::New(call.Env(), devices.size());
+                for (uint32_t i = 0; i < devices.size(); ++i) {
+                  auto one = Napi::Object::New(call.Env());
+                  one.Set("name", devices[i].name);
+                  one.Set("capability", 10 * devices[i].major + devices[i].minor);
+                  one.Set("memory", static_cast<double>(devices[i].memory));
+                  list.Set(i, one);
+                }
+                return list;
               }, "gpus"));
   exports.Set("usableCores",
               Napi::Function::New(env, [](const Napi::CallbackInfo& call) -> Napi::Value {

@@ -10,8 +10,8 @@ namespace bn {
 namespace {
 
 constexpr int64_t kStageBytes = int64_t{16} << 20;
+constexpr int64_t kSpare = int64_t{64} << 20;  // of the GPU's memory, for what the driver takes beside: graphs, stacks
 constexpr int64_t kLogitsBytes = int64_t{32} << 20;
-constexpr int kSequences = 64;      // that a step may have at most
 constexpr int kGraphTokens = 64;    // steps of more are bound by arithmetic, not by launches
 constexpr size_t kGraphs = 256;
 constexpr int kSteady = 4;          // steps of the same sequences before the next one is begun ahead
@@ -26,17 +26,15 @@ struct Small {
 
 cuda::DeviceFacts device_of(const cuda::Driver& driver, int index) {
   const std::vector<cuda::DeviceFacts> devices = driver.devices();
-  if (devices.empty()) {
-    throw std::runtime_error("NVIDIA's driver finds no GPU\nRun a CPU target: leave --target out.");
-  }
   if (index >= 0 && index < static_cast<int>(devices.size())) return devices[index];
   std::string list;
   for (size_t i = 0; i < devices.size(); ++i) list += (i ? ", " : "") + std::to_string(i) + " (" + devices[i].name + ")";
   throw std::runtime_error("there is no GPU " + std::to_string(index) + "\nGPUs: " + list + ".");
 }
 
-int rows_at_once(const bn_cuda_model& model) {
-  return static_cast<int>(std::clamp<int64_t>(kLogitsBytes / (int64_t{4} * model.vocab), 1, model.max_tokens)) + kSequences;
+// As many as the engine gives one request, and one for each of the other sequences.
+int rows_at_once(const bn_cuda_model& model, int sequences) {
+  return static_cast<int>(std::clamp<int64_t>(kLogitsBytes / (int64_t{4} * model.vocab), 1, model.max_tokens)) + sequences;
 }
 
 std::string mebibytes(int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
@@ -48,15 +46,16 @@ void add(uint64_t& hash, const int32_t* values, int count) {  // FNV-1a, as comp
 }  // namespace
 
 CudaExecutor::CudaExecutor(const ExecutorOptions& options)
-    : device_(device_of(driver_, options.device)),
-      context_(driver_, options.device),
+    : driver_(cuda::Driver::get()),
+      device_(device_of(driver_, options.device)),
+      context_(cuda::SharedContext::on(driver_, options.device)),
       stream_(driver_),
       program_(driver_, device_, options.library, options.kv_type),
       kv_position_bytes_(program_.model().kv_position_bytes[options.kv_type]),
       sizes_{program_.model().vocab, program_.model().embedding, program_.model().max_tokens},
       context_positions_(options.context),
       sequences_(options.sequences),
-      max_rows_(rows_at_once(program_.model())),
+      max_rows_(rows_at_once(program_.model(), options.sequences)),
       pool_(options.threads, options.pin) {
   const bn_cuda_model& model = program_.model();
   if (options.expected && options.expected->key != model.key) {
@@ -69,19 +68,20 @@ CudaExecutor::CudaExecutor(const ExecutorOptions& options)
                              std::to_string(options.expected->weights_bytes) +
                              "\nThe artifact is damaged: compile the model again.");
   }
-  check_room(file.bytes());
+  plan_ = plan_memory(file.bytes());
+  check_room();
   const auto take = [&](int64_t bytes) { return std::make_unique<cuda::DeviceMemory>(driver_, bytes); };
-  weights_ = take(file.bytes());
-  workspace_ = take(model.workspace_bytes);
-  tables_ = take(model.table_bytes);
-  kv_ = take(kv_position_bytes_ * context_positions_ * sequences_);
-  logits_ = take(int64_t{4} * model.vocab * max_rows_);
-  hidden_ = take(int64_t{4} * model.embedding * model.max_tokens);
-  small_ = take(sizeof(Small));
+  weights_ = take(plan_.weights);
+  workspace_ = take(plan_.buffers);
+  tables_ = take(plan_.tables);
+  kv_ = take(plan_.kv);
+  logits_ = take(plan_.logits);
+  hidden_ = take(plan_.hidden);
+  small_ = take(plan_.small);
   pinned_ = std::make_unique<cuda::PinnedMemory>(driver_, 2 * kStageBytes);
   answer_ = std::make_unique<cuda::PinnedMemory>(driver_, 2 * kGraphTokens * sizeof(int32_t));
   answered_ = std::make_unique<cuda::EventHold>(driver_);
-  upload(file);
+  upload(file, options.on_upload);
   driver_.check(driver_.fill(workspace_->at(), 0, static_cast<size_t>(workspace_->bytes()), stream_), "clearing memory");
   driver_.check(driver_.fill(kv_->at(), 0, static_cast<size_t>(kv_->bytes()), stream_), "clearing memory");
   bn_cuda_args args{};
@@ -94,7 +94,7 @@ CudaExecutor::CudaExecutor(const ExecutorOptions& options)
 
 CudaExecutor::~CudaExecutor() {
   try {
-    context_.use();
+    context_->use();
     stream_.wait();
   } catch (const std::exception&) {
     // A device that is lost has nothing left to wait for.
@@ -102,29 +102,38 @@ CudaExecutor::~CudaExecutor() {
   for (const auto& [key, graph] : graphs_) driver_.graph_exec_destroy(graph);
 }
 
-int64_t CudaExecutor::workspace_bytes() const {
-  return workspace_->bytes() + tables_->bytes() + logits_->bytes() + hidden_->bytes() + small_->bytes();
+CudaExecutor::MemoryPlan CudaExecutor::plan_memory(int64_t weights) const {
+  const bn_cuda_model& model = program_.model();
+  return {weights,
+          kv_position_bytes_ * context_positions_ * sequences_,
+          model.workspace_bytes,
+          model.table_bytes,
+          int64_t{4} * model.vocab * max_rows_,
+          int64_t{4} * model.embedding * model.max_tokens,
+          static_cast<int64_t>(sizeof(Small))};
 }
 
-// Refuses what the device has no room for, before anything is taken.
-void CudaExecutor::check_room(int64_t weights) const {
-  const bn_cuda_model& model = program_.model();
-  size_t free = 0, total = 0;
-  driver_.check(driver_.memory_info(&free, &total), "asking the GPU for its memory");
-  const int64_t kv = kv_position_bytes_ * context_positions_ * sequences_;
-  const int64_t work = model.workspace_bytes + model.table_bytes + int64_t{4} * model.vocab * max_rows_ +
-                       int64_t{4} * model.embedding * model.max_tokens + static_cast<int64_t>(sizeof(Small));
-  if (weights + kv + work <= static_cast<int64_t>(free)) return;
-  throw std::runtime_error("the model does not fit " + device_.name + ": weights " + mebibytes(weights) +
+// Refuses what the device has no room for, before anything is taken; says how long a context it has room for.
+void CudaExecutor::check_room() const {
+  size_t free_bytes = 0, total = 0;
+  driver_.check(driver_.memory_info(&free_bytes, &total), "asking the GPU for its memory");
+  const int64_t free = static_cast<int64_t>(free_bytes) - kSpare;
+  const int64_t fixed = plan_.weights + plan_.workspace();
+  if (fixed + plan_.kv <= free) return;
+  const int64_t positions = (free - fixed) / (kv_position_bytes_ * sequences_);
+  const std::string lower =
+      positions > 0 ? "With " + std::to_string(sequences_) + " sequences, a contextLength of " +
+                          std::to_string(positions) + " fits; fewer sequences have room for more."
+                    : "Choose another GPU (--device), free memory of this one, or run a CPU target.";
+  throw std::runtime_error("the model does not fit " + device_.name + ": weights " + mebibytes(plan_.weights) +
                            ", KV cache of " + std::to_string(sequences_) + " sequences of " +
-                           std::to_string(context_positions_) + " positions " + mebibytes(kv) + ", workspace " +
-                           mebibytes(work) + "; free are " + mebibytes(static_cast<int64_t>(free)) + " of " +
-                           mebibytes(static_cast<int64_t>(total)) +
-                           "\nOpen the model with a smaller contextLength or fewer sequences.");
+                           std::to_string(context_positions_) + " positions " + mebibytes(plan_.kv) + ", workspace " +
+                           mebibytes(plan_.workspace()) + "; free are " + mebibytes(std::max<int64_t>(free, 0)) + " of " +
+                           mebibytes(static_cast<int64_t>(total)) + "\n" + lower);
 }
 
 // Two stages by turns: one is filled while the other is copied.
-void CudaExecutor::upload(const MappedFile& file) {
+void CudaExecutor::upload(const MappedFile& file, const std::function<void(double)>& on_upload) {
   const cuda::EventHold copied[2] = {cuda::EventHold(driver_), cuda::EventHold(driver_)};
   int64_t at = 0;
   for (int turn = 0; at < file.bytes(); ++turn) {
@@ -137,6 +146,7 @@ void CudaExecutor::upload(const MappedFile& file) {
                   "copying weights to the GPU");
     driver_.check(driver_.event_record(event, stream_), "copying weights to the GPU");
     at += bytes;
+    if (on_upload) on_upload(static_cast<double>(at) / static_cast<double>(file.bytes()));
   }
   stream_.wait();
 }
@@ -195,7 +205,7 @@ CudaExecutor::Brought CudaExecutor::start(const bn_token* tokens, int count, int
 
 // Copies the inputs of a step and says where they are.
 bn_cuda_args CudaExecutor::prepare(const bn_token* tokens, int count, int32_t choices, const Cache& cache) {
-  context_.use();
+  context_->use();
   ahead_.clear();
   latest_.clear();
   steady_ = 0;
@@ -295,7 +305,7 @@ void CudaExecutor::choose(const bn_token* tokens, int count, int32_t choices, in
 // Decodes, and begins the step after it: the GPU knows the next tokens before anybody else. Whoever goes on otherwise finds
 // the keys and values of the step ahead behind those of its sequence, where nobody looks.
 void CudaExecutor::choose_next(const bn_token* tokens, int count, int32_t choices, int32_t* best) {
-  context_.use();
+  context_->use();
   const auto all = [&](const std::vector<bn_token>& known, const auto& fits) {
     return known.size() == static_cast<size_t>(count) && std::equal(tokens, tokens + count, known.begin(), fits);
   };
@@ -365,7 +375,7 @@ std::vector<cuda::Program::Timing> CudaExecutor::profile(const bn_token* tokens,
 
 // Reads and writes of a copy within the GPU's memory, and the program's own probe of the tensor cores; the best of some.
 MachineLimits CudaExecutor::measure(const std::function<bool()>& cancelled) {
-  context_.use();
+  context_->use();
   size_t free = 0, total = 0;
   driver_.check(driver_.memory_info(&free, &total), "asking the GPU for its memory");
   const int64_t bytes = std::min<int64_t>(int64_t{1} << 30, static_cast<int64_t>(free) / 4);

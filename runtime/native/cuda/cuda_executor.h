@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "../engine/executor.h"
+#include "context.h"
 #include "driver.h"
 #include "memory.h"
 #include "program.h"
@@ -16,18 +17,19 @@ namespace bn {
 
 class CudaExecutor : public Executor {
  public:
-  // Opens, uploads, checks and self-tests. Throws std::runtime_error with what is wrong: no driver, no such device, no
+  // Opens, plans its memory, uploads, checks and self-tests. Throws std::runtime_error with what is wrong: no driver, no such device, no
   // room, with the numbers.
   explicit CudaExecutor(const ExecutorOptions& options);
   ~CudaExecutor() override;
 
   const ModelSizes& sizes() const override { return sizes_; }
+  std::string device() const override { return device_.name; }
   ThreadPool& pool() override { return pool_; }
   int context() const override { return context_positions_; }
   int sequences() const override { return sequences_; }
-  int64_t weights_bytes() const override { return weights_->bytes(); }
-  int64_t kv_bytes() const override { return kv_->bytes(); }
-  int64_t workspace_bytes() const override;
+  int64_t weights_bytes() const override { return plan_.weights; }
+  int64_t kv_bytes() const override { return plan_.kv; }
+  int64_t workspace_bytes() const override { return plan_.workspace(); }
 
   Cache cache() const override;
   Cache part_of_cache(int sequence, int positions) const override;
@@ -47,8 +49,14 @@ class CudaExecutor : public Executor {
   MachineLimits measure(const std::function<bool()>& cancelled) override;
 
  private:
-  void check_room(int64_t weights) const;
-  void upload(const MappedFile& file);
+  // Bytes of the GPU's memory, before any is taken.
+  struct MemoryPlan {
+    int64_t weights, kv, buffers, tables, logits, hidden, small;
+    int64_t workspace() const { return buffers + tables + logits + hidden + small; }
+  };
+  MemoryPlan plan_memory(int64_t weights) const;
+  void check_room() const;
+  void upload(const MappedFile& file, const std::function<void(double)>& on_upload);
   void check_kernels(const Expected& expected);
   // Launches a step; returns how many rows of logits, and of hidden states, it brings.
   struct Brought {
@@ -61,14 +69,15 @@ class CudaExecutor : public Executor {
   void run(const bn_cuda_args& args);
   void fetch(void* to, cuda::Pointer from, int64_t bytes);
 
-  const cuda::Driver driver_;
+  const cuda::Driver& driver_;
   const cuda::DeviceFacts device_;
-  const cuda::ContextHold context_;
+  const std::shared_ptr<cuda::SharedContext> context_;
   const cuda::StreamHold stream_;
   const cuda::Program program_;
   const int64_t kv_position_bytes_;
   const ModelSizes sizes_;
   const int context_positions_, sequences_, max_rows_;
+  MemoryPlan plan_{};
   const bn_counts counts_{};  // nothing is left unread
   std::unique_ptr<cuda::DeviceMemory> weights_, workspace_, tables_, kv_, logits_, hidden_, small_;
   std::unique_ptr<cuda::PinnedMemory> pinned_;

@@ -18,10 +18,15 @@ SharedLibrary open_library() try {
 } catch (const std::exception& error) {
   throw std::runtime_error(std::string("no NVIDIA GPU can be used: the driver's library ") + kLibrary +
                            " cannot be opened (" + error.what() +
-                           ")\nInstall NVIDIA's driver, or run a CPU target: leave --target out.");
+                           ")\nInstall NVIDIA's driver, or compile the model for a CPU and run that.");
 }
 
 }  // namespace
+
+const Driver& Driver::get() {
+  static const Driver driver;  // where that throws, the next call tries again
+  return driver;
+}
 
 Driver::Driver() : library_(open_library()) {
 #define BN_CUDA_LOAD(name, exported, types)                                                                      \
@@ -47,6 +52,7 @@ void Driver::check(int result, const char* what) const {
 std::vector<DeviceFacts> Driver::devices() const {
   int count = 0;
   check(device_count(&count), "counting NVIDIA GPUs");
+  if (count == 0) throw std::runtime_error("no NVIDIA GPU can be used: the driver finds none");
   std::vector<DeviceFacts> found;
   for (int i = 0; i < count; ++i) {
     Device device = 0;

@@ -47,15 +47,21 @@ struct DeviceFacts {
 
 class Driver {
  public:
-  // Throws std::runtime_error that says why no GPU can be used: no driver, no device.
-  Driver();
+  // The driver, opened once in a process. Throws std::runtime_error that says why no GPU can be used.
+  static const Driver& get();
 
+  Driver(const Driver&) = delete;
+  Driver& operator=(const Driver&) = delete;
+
+  // In the order in which `--device` counts them. Throws std::runtime_error where there is none.
   std::vector<DeviceFacts> devices() const;
 
   // Throws std::runtime_error with the driver's own words where `result` is an error. `what` says what was tried.
   void check(int result, const char* what) const;
 
  private:
+  Driver();
+
   SharedLibrary library_;
 
  public:
@@ -68,8 +74,9 @@ class Driver {
   X(device_name, "cuDeviceGetName", (char*, int, Device))                                             \
   X(device_attribute, "cuDeviceGetAttribute", (int*, int, Device))                                    \
   X(device_memory, "cuDeviceTotalMem_v2", (size_t*, Device))                                          \
-  X(context_retain, "cuDevicePrimaryCtxRetain", (Context*, Device))                                   \
-  X(context_release, "cuDevicePrimaryCtxRelease_v2", (Device))                                        \
+  X(context_create, "cuCtxCreate_v2", (Context*, unsigned, Device))                                   \
+  X(context_destroy, "cuCtxDestroy_v2", (Context))                                                    \
+  X(context_wait, "cuCtxSynchronize", ())                                                             \
   X(context_set, "cuCtxSetCurrent", (Context))                                                        \
   X(memory_info, "cuMemGetInfo_v2", (size_t*, size_t*))                                               \
   X(allocate, "cuMemAlloc_v2", (Pointer*, size_t))                                                    \

@@ -9,26 +9,6 @@
 
 namespace bn::cuda {
 
-// The device's context, shared by all that use the device in this process.
-class ContextHold {
- public:
-  ContextHold(const Driver& driver, Device device) : driver_(driver), device_(device) {
-    driver_.check(driver_.context_retain(&context_, device), "opening the GPU");
-    use();
-  }
-  ~ContextHold() { driver_.context_release(device_); }
-  ContextHold(const ContextHold&) = delete;
-  ContextHold& operator=(const ContextHold&) = delete;
-
-  // Makes it the calling thread's.
-  void use() const { driver_.check(driver_.context_set(context_), "switching to the GPU"); }
-
- private:
-  const Driver& driver_;
-  Device device_;
-  Context context_ = nullptr;
-};
-
 class StreamHold {
  public:
   explicit StreamHold(const Driver& driver) : driver_(driver) {
@@ -66,8 +46,13 @@ class EventHold {
 class DeviceMemory {
  public:
   DeviceMemory(const Driver& driver, int64_t bytes) : driver_(driver), bytes_(bytes) {
-    const std::string what = "taking " + std::to_string(bytes >> 20) + " MiB of the GPU's memory";
-    driver_.check(driver_.allocate(&at_, static_cast<size_t>(bytes > 0 ? bytes : 1)), what.c_str());
+    const int result = driver_.allocate(&at_, static_cast<size_t>(bytes > 0 ? bytes : 1));
+    if (result == 0) return;
+    size_t free = 0, total = 0;
+    driver_.memory_info(&free, &total);
+    const std::string what = "taking " + std::to_string(bytes >> 20) + " MiB of the GPU's memory, where " +
+                             std::to_string(free >> 20) + " of " + std::to_string(total >> 20) + " MiB are free,";
+    driver_.check(result, what.c_str());
   }
   ~DeviceMemory() { driver_.free(at_); }
   DeviceMemory(const DeviceMemory&) = delete;

@@ -16,7 +16,8 @@ int rows_per_step(const ModelSizes& info) {
 
 Engine::Facts facts_of(Executor& executor, int chunk) {
   const ModelSizes& info = executor.sizes();
-  return {info.vocab,
+  return {executor.device(),
+          info.vocab,
           executor.context(),
           executor.pool().threads(),
           std::clamp(chunk, 1, info.max_tokens),
@@ -74,6 +75,7 @@ void Engine::check_tokens(const std::vector<int32_t>& tokens) const {
 }
 
 void Engine::enqueue(Waiting request) {
+  std::string failure;
   {
     const std::lock_guard lock(mutex_);
     if (!stopping_) {
@@ -82,8 +84,9 @@ void Engine::enqueue(Waiting request) {
       signal_.notify_one();
       return;
     }
+    failure = failure_;
   }
-  request_of(request).end(Ending::error, kDisposed);
+  request_of(request).end(Ending::error, failure.empty() ? kDisposed : failure);
 }
 
 void Engine::poke() {
@@ -118,11 +121,15 @@ void Engine::loop(bool pin) {
     }
     end_all(kDisposed);
   } catch (const std::exception& error) {
+    const std::string failure = std::string("the engine failed: ") + error.what() + "\nOpen the model again.";
     {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
+      failure_ = failure;
     }
-    end_all(std::string("the engine failed: ") + error.what());
+    // What it holds of a GPU that has failed is in the way of whoever opens the model again.
+    executor_.reset();
+    end_all(failure);
   }
 }
 

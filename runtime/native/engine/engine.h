@@ -35,6 +35,7 @@ class Engine {
 
   // What it has, in numbers that stay true after shutdown().
   struct Facts {
+    std::string device;  // the GPU's name, where it is one
     int32_t vocab, context, threads, chunk;
     int64_t weights_bytes, kv_bytes, workspace_bytes;
   };
@@ -76,11 +77,12 @@ class Engine {
   std::unique_ptr<Executor> executor_;
   const Facts facts_;
 
-  std::mutex mutex_;  // guards the next five
+  std::mutex mutex_;  // guards the next six
   std::condition_variable signal_;
   std::deque<Waiting> inbox_;
   bool poked_ = false;
   bool stopping_ = false;
+  std::string failure_;  // what stopped it, where nobody asked for that
   std::shared_ptr<Task> task_;  // the running one
 
   // Engine thread only.

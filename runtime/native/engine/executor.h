@@ -21,6 +21,7 @@ struct ExecutorOptions {
   int kv_type = BN_KV_F16;
   int sequences = 1;
   int device = 0;  // which GPU, where the library is for one
+  std::function<void(double)> on_upload;  // told the share of the weights that a GPU has; called by the opening thread
 };
 
 // Where a step finds the keys and values of its sequences: in the memory of whatever computes the step.
@@ -48,6 +49,8 @@ class Executor {
   virtual ~Executor() = default;
 
   virtual const ModelSizes& sizes() const = 0;
+  // The name of the GPU that it runs on; empty where the CPU does.
+  virtual std::string device() const { return {}; }
   // Threads of the CPU, for what is done beside the steps.
   virtual ThreadPool& pool() = 0;
   virtual int context() const = 0;

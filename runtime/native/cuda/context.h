@@ -1,0 +1,31 @@
+// The context that models of this process have on a GPU.
+#pragma once
+
+#include <memory>
+
+#include "driver.h"
+
+namespace bn::cuda {
+
+// Shared by the models on one GPU, so that their work may overlap; closed with the last of them.
+class SharedContext {
+ public:
+  // The one that there is, or a new one: also where an error on the GPU has left the other unusable, which whoever still
+  // holds it finds out by itself.
+  static std::shared_ptr<SharedContext> on(const Driver& driver, Device device);
+
+  ~SharedContext();
+  SharedContext(const SharedContext&) = delete;
+  SharedContext& operator=(const SharedContext&) = delete;
+
+  // Makes it the calling thread's.
+  void use() const { driver_.check(driver_.context_set(context_), "switching to the GPU"); }
+
+ private:
+  SharedContext(const Driver& driver, Device device);
+
+  const Driver& driver_;
+  Context context_ = nullptr;
+};
+
+}  // namespace bn::cuda

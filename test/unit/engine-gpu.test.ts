@@ -1,0 +1,175 @@
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { BitnetError } from '../../errors.ts';
+import { type LoadOptions, listGpus, openArtifact } from '../../runtime/src/index.ts';
+import { contextLog, gpuArtifact, isFake, pretend, rerunWithFakeGpu } from '../fixtures/fake-gpu/fake-gpu.ts';
+import { A, VOCAB } from '../fixtures/toy-model/toy.ts';
+import { skip } from '../support/beds.ts';
+
+async function refusal(work: Promise<unknown>): Promise<BitnetError> {
+  try {
+    await work;
+  } catch (error) {
+    assert.instance(error, BitnetError);
+    return error as BitnetError;
+  }
+  throw new Error('it should have been refused');
+}
+
+const MIB = 1 << 20;
+const LETTERS = 'bcdefghijklmnopqrstuvwxyzabcdefgh';
+const greedy = { temperature: 0, maxTokens: LETTERS.length, ignoreEos: true };
+
+async function open(options: LoadOptions = {}) {
+  return openArtifact(gpuArtifact(), { target: 'cuda', threads: 1, ...options });
+}
+
+function define(): void {
+  test.before.each(() => {
+    pretend({});
+    contextLog();
+  });
+
+  test('GPUs are listed, and there is none where the driver finds none', async () => {
+    pretend({ devices: 2, memory: 2 ** 34 });
+    assert.equal(listGpus(), [
+      { name: 'Fake GPU 0', capability: 90, memory: 2 ** 34 },
+      { name: 'Fake GPU 1', capability: 90, memory: 2 ** 34 },
+    ]);
+    pretend({ devices: 0 });
+    assert.throws(listGpus, /the driver finds none/);
+    assert.match((await refusal(open())).message, /the driver finds none/);
+  });
+
+  test('the device that was asked for runs the model, and one that is not there is refused', async () => {
+    pretend({ devices: 2 });
+    const model = await open({ device: 1 });
+    assert.is(model.device, 'Fake GPU 1');
+    assert.is(model.target, 'cuda');
+    await model.dispose();
+    assert.equal(contextLog(), ['create 1', 'destroy 1']);
+    const error = await refusal(open({ device: 2 }));
+    assert.match(error.message, 'there is no GPU 2');
+    assert.match(error.hint!, '0 (Fake GPU 0), 1 (Fake GPU 1)');
+  });
+
+  test('tokens are those of the table, whether the GPU chooses them or the CPU does', async () => {
+    const model = await open();
+    assert.is((await model.generate([A], greedy).result).text, LETTERS);
+    // The CPU's sampler, among one.
+    assert.is((await model.generate([A], { ...greedy, temperature: 1, topK: 1 }).result).text, LETTERS);
+    const { data } = await model.logits([3, 4]);
+    assert.equal([data[4], data[5], data[VOCAB + 4], data[VOCAB + 5]], [10, 0, 0, 10]);
+    await model.dispose();
+  });
+
+  test('a float32 cache has programs of its own, and twice the memory', async () => {
+    const [half, single] = [await open(), await open({ kv: 'f32' })];
+    assert.is(single.memory().kv, 2 * half.memory().kv);
+    const last = async (model: typeof half) => (await model.logits([5, 6])).data.at(-1);
+    assert.equal([await last(half), await last(single)], [0, 5]);
+    await Promise.all([half.dispose(), single.dispose()]);
+  });
+
+  test('many sequences of several models run at once, on one context', async () => {
+    const models = await Promise.all([open({ sequences: 3 }), open({ sequences: 64 })]);
+    const starts = Array.from({ length: 20 }, (_, i) => i % 5);
+    const told = models.flatMap((model) =>
+      starts.map(async (from) => (await model.generate([from], { ...greedy, maxTokens: 8 }).result).text),
+    );
+    for (const [i, text] of (await Promise.all(told)).entries()) {
+      assert.is(text, 'abcdefghijklmnop'.slice(((i % 20) % 5) + 1, ((i % 20) % 5) + 9));
+    }
+    await Promise.all(models.map((model) => model.dispose()));
+    assert.equal(contextLog(), ['create 0', 'destroy 0']);
+  });
+
+  test('weights are told on their way, then all memory is planned', async () => {
+    const stages: string[] = [];
+    const shares: number[] = [];
+    const model = await open({
+      sequences: 2,
+      contextLength: 100,
+      onProgress: ({ stage, fraction }) => {
+        if (stages.at(-1) !== stage) stages.push(stage);
+        if (stage === 'upload') shares.push(fraction!);
+      },
+    });
+    assert.equal(stages.slice(0, 2), ['manifest', 'tokenizer']);
+    assert.is(stages.at(-1), 'ready');
+    assert.ok(
+      shares.every((share, i) => share > (shares[i - 1] ?? 0) && share <= 1),
+      String(shares),
+    );
+    const { weights, kv, workspace } = model.memory();
+    assert.equal([weights, kv], [VOCAB * VOCAB * 4, 2 * 100 * 4]);
+    assert.ok(workspace > 0);
+    await model.dispose();
+  });
+
+  test('what does not fit is refused with the numbers, before any memory is taken', async () => {
+    const model = await open({ sequences: 2 });
+    const { weights, workspace } = model.memory();
+    await model.dispose();
+    // Beside 64 MiB that are left to the driver there is room for 1000 bytes of cache.
+    pretend({ memory: weights + workspace + 64 * MIB + 1000 });
+    const tight = await refusal(open({ sequences: 2, contextLength: 200 }));
+    assert.match(
+      tight.message,
+      /does not fit Fake GPU 0: weights 1 MiB, KV cache of 2 sequences of 200 positions 1 MiB/,
+    );
+    assert.match(tight.message, /free are \d+ MiB of \d+ MiB/);
+    assert.is(tight.hint, 'With 2 sequences, a contextLength of 125 fits; fewer sequences have room for more.');
+    const fits = await open({ sequences: 2, contextLength: 125 });
+    await fits.dispose();
+    pretend({ memory: 50 * MIB });
+    const none = await refusal(open());
+    assert.match(none.hint!, /Choose another GPU/);
+  });
+
+  test('memory comes back with a model: it can be opened again and again', async () => {
+    pretend({ memory: 200 * MIB });
+    for (let i = 0; i < 5; i++) await (await open()).dispose();
+  });
+
+  test('kernels that compute something else are named', async () => {
+    pretend({ sums: 8 });
+    const { message } = await refusal(open());
+    assert.match(message, /self-test failed: kernel fake_gemv computed .* wrong results on Fake GPU 0/);
+    assert.equal(contextLog(), ['create 0', 'destroy 0']);
+  });
+
+  test('a GPU that fails ends what is under way with its reason, and the next model gets a new context', async () => {
+    const [lost, idle] = await Promise.all([open(), open()]);
+    pretend({ fail: 700 });
+    const first = await refusal(lost.generate([A], greedy).result);
+    assert.match(
+      first.message,
+      /the engine failed: .* an illegal memory access was encountered \(CUDA_ERROR_ILLEGAL_ADDRESS\)/,
+    );
+    assert.is(first.hint, 'Open the model again.');
+    assert.match((await refusal(lost.generate([A], greedy).result)).message, /illegal memory access/);
+    pretend({});
+    const next = await open();
+    assert.is((await next.generate([A], greedy).result).text, LETTERS);
+    // The one that shared the context finds out when it is asked.
+    assert.match((await refusal(idle.generate([A], greedy).result)).message, /illegal memory access/);
+    await Promise.all([lost.dispose(), idle.dispose(), next.dispose()]);
+    assert.equal(contextLog().sort(), ['create 0', 'create 0', 'destroy 0', 'destroy 0']);
+  });
+
+  test('its limits are measured by itself', async () => {
+    const model = await open();
+    const { machine } = await model.benchmark({ promptTokens: [4], newTokens: 4, repetitions: 1 });
+    assert.ok(machine.readGBps.median > 0 && machine.int8GMACps.median > 0);
+    await model.dispose();
+  });
+}
+
+if (process.platform !== 'linux')
+  skip(test, 'the engine on a GPU', 'the driver that pretends one is written for Linux');
+else if (!isFake()) rerunWithFakeGpu(fileURLToPath(import.meta.url));
+else define();
+
+test.run();
