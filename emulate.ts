@@ -113,12 +113,14 @@ export async function findRunner(
 /** Identifies a runner by everything that goes into it. */
 async function runnerKey(target: Target, compiler: Compiler): Promise<string> {
   const native = join(packageRoot(), 'runtime', 'native');
-  const engine = (await readdir(join(native, 'engine'))).sort().map((file) => join(native, 'engine', file));
+  const filesOf = async (folder: string) => (await readdir(folder)).sort().map((file) => join(folder, file));
+  const headers = ['abi.h', 'cuda.h'].map((file) => join(packageRoot(), 'artifact', file));
   const files = [
     join(native, 'CMakeLists.txt'),
     join(native, 'runner.cpp'),
-    ...engine,
-    join(packageRoot(), 'artifact', 'abi.h'),
+    ...(await filesOf(join(native, 'engine'))),
+    ...(await filesOf(join(native, 'cuda'))),
+    ...headers,
   ];
   const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')));
   return sha256(target.arch, compiler.version, ...texts);

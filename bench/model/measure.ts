@@ -12,7 +12,7 @@ import { shapeModel } from '../shapes/index.ts';
 /** What is measured, and how the model is opened for it. */
 export interface MeasureOptions
   extends Required<Pick<BenchmarkOptions, 'promptTokens' | 'newTokens' | 'contexts' | 'sequences' | 'repetitions'>>,
-    Pick<LoadOptions, 'target' | 'threads' | 'pin' | 'kv'>,
+    Pick<LoadOptions, 'target' | 'device' | 'threads' | 'pin' | 'kv'>,
     LowerOptions {
   /** Read of the head only what may matter, as BenchmarkOptions.screen; `screen` is how the model is compiled. */
   readonly screened?: boolean;
@@ -51,6 +51,7 @@ export async function measureModel(path: string, options: MeasureOptions): Promi
     sequences,
     repetitions,
     target,
+    device,
     threads,
     pin = false,
     kv = 'f16',
@@ -68,6 +69,7 @@ export async function measureModel(path: string, options: MeasureOptions): Promi
   const contexts = [...new Set(options.contexts.map((context) => Math.max(0, Math.min(context, room))))];
   const load: LoadOptions = {
     ...(target === undefined || target === 'native' ? {} : { target }),
+    ...(device === undefined ? {} : { device }),
     ...(threads === undefined ? {} : { threads }),
     ...(signal ? { signal } : {}),
     pin,
@@ -95,6 +97,7 @@ export async function measureModel(path: string, options: MeasureOptions): Promi
       version: COMPILER_VERSION,
       model: model.info.name,
       cpu: probeMachine().cpu,
+      ...(model.device === null ? {} : { gpu: model.device }),
       ...facts,
       kv,
       rows: [...rows] as BenchReport['rows'],

@@ -26,8 +26,9 @@ export function benchPage(report: BenchReport, other?: BenchReport): string {
 }
 
 /** `target, 2 threads, CPU, version, date`. */
-export function describeRun({ target, threads, cpu, version, date }: BenchReport): string {
-  return `${target}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${cpu}, version ${version}, ${date}`;
+export function describeRun({ target, threads, cpu, gpu, version, date }: BenchReport): string {
+  const on = gpu === undefined ? target : `${target} on ${gpu}`;
+  return `${on}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${cpu}, version ${version}, ${date}`;
 }
 
 /** `85% of the int8 peak`. */
@@ -145,11 +146,11 @@ function memory(reports: readonly BenchReport[]): Section {
     title: 'Memory',
     content: htmlTable(
       ['', 'weights', 'KV cache', 'the rest', 'resident'],
-      reports.map(({ model, memory: use }) => [
+      reports.map(({ model, gpu, memory: use }) => [
         model,
         bytes(use.weights),
         bytes(use.kv),
-        bytes(restOf(use)),
+        bytes(restOf(use, gpu !== undefined)),
         bytes(use.resident),
       ]),
     ),
@@ -157,7 +158,10 @@ function memory(reports: readonly BenchReport[]): Section {
   };
 }
 
-/** Bytes that opening and running the model took besides its weights and the whole KV cache. */
-export function restOf({ resident, before, weights, kv }: BenchReport['memory']): number {
-  return Math.max(0, resident - before - weights - kv);
+/**
+ * Bytes of the process that opening and running the model took besides its weights and the whole KV cache, which are not
+ * the process's where a GPU has them.
+ */
+export function restOf({ resident, before, weights, kv }: BenchReport['memory'], onGpu = false): number {
+  return Math.max(0, resident - before - (onGpu ? 0 : weights + kv));
 }

@@ -33,6 +33,8 @@ const result = z.object({
   version: text,
   model: text,
   cpu: text,
+  /** Where it ran on one: then `machine` is that GPU, and weights, KV cache and workspace are in its memory. */
+  gpu: text.optional(),
   target: text,
   threads: count,
   kv: text,

@@ -113,7 +113,7 @@ async function writePage(io: Io, file: string | undefined, make: () => string): 
 }
 
 function print(result: BenchReport): string {
-  const { rows, machine, openMs, memory: use } = result;
+  const { rows, machine, openMs } = result;
   const speeds = rows.map((row) => [
     rowName(row),
     number(row.tokensPerSecond.median),
@@ -126,9 +126,17 @@ function print(result: BenchReport): string {
     `${printable(result.model)} on ${describeRun(result)}\n\n` +
     table(['', 'tokens/s', 'interval', 'of the machine', 'first token, again', 'read a step'], speeds) +
     `\nmachine: reading ${number(machine.readGBps.median)} GB/s, ${number(machine.int8GMACps.median)} G int8 MAC/s\n` +
-    `opened in ${number(openMs.median)} ms; resident ${bytes(use.resident)}: weights ${bytes(use.weights)}, ` +
-    `KV cache ${bytes(use.kv)}, the rest ${bytes(restOf(use))}, the process before ${bytes(use.before)}\n`
+    `opened in ${number(openMs.median)} ms; ${memoryText(result)}\n`
   );
+}
+
+function memoryText({ gpu, memory: use }: BenchReport): string {
+  const [weights, kv, before] = [bytes(use.weights), bytes(use.kv), `the process before ${bytes(use.before)}`];
+  if (gpu !== undefined) {
+    const there = `on the GPU: weights ${weights}, KV cache ${kv}, workspace ${bytes(use.workspace)}`;
+    return `${there}; resident ${bytes(use.resident)}, ${before}`;
+  }
+  return `resident ${bytes(use.resident)}: weights ${weights}, KV cache ${kv}, the rest ${bytes(restOf(use))}, ${before}`;
 }
 
 function printComparison(a: BenchReport, b: BenchReport, { rows, machine, onlyA, onlyB }: Comparison): string {

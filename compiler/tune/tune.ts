@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { BitnetError } from '../../errors.ts';
 import { estimate } from '../../statistics.ts';
-import { nativeTarget, parseTargets, requireRunnable, type Target } from '../../targets/index.ts';
+import { cuda, nativeTarget, parseTargets, requireRunnable, type Target } from '../../targets/index.ts';
 import { cacheFolder } from '../build/cache-folder.ts';
 import { sha256 } from '../build/fingerprint.ts';
 import { LIBRARY, libraryKey, writeLibrary } from '../build/library.ts';
@@ -99,6 +99,11 @@ const SAVE_MS = 2000;
 export function tuneModel(source: string, runtime: TuningRuntime, options: TuneOptions): Promise<TuneResult> {
   return systemErrors(async () => {
     const ir = await importModel(await resolveModel(source), options);
+    if (options.target === cuda.id) {
+      throw new BitnetError(`target ${cuda.id} is not tuned`, {
+        hint: "its kernels go by a matrix's shape and the tokens of a step: bitnet explain MODEL --target cuda shows them",
+      });
+    }
     const [target, ...more] = parseTargets(options.target ?? nativeTarget().id);
     if (!target || more.length > 0) throw new BitnetError('a model is tuned for one target at a time');
     requireRunnable(target.id);

@@ -98,6 +98,9 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
   signal?.throwIfAborted();
 
   const onGpu = target === 'cuda';
+  if (checked.device !== undefined && !onGpu) {
+    throw new BitnetError(`option device is for target cuda, and this is ${target}`, { hint: 'Leave it out.' });
+  }
   const uploaded = (fraction: number) => {
     onProgress?.({ stage: 'upload', fraction });
     if (fraction === 1) onProgress?.({ stage: 'self-test' });
@@ -115,7 +118,7 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
     kv: checked.kv,
     sequences: checked.sequences,
     chunk: checked.prefillChunk ?? (onGpu ? GPU_CHUNK : CPU_CHUNK),
-    device: checked.device,
+    device: checked.device ?? 0,
   };
   const engine = await Engine.open(engineOptions, uploaded);
   if (signal?.aborted) {

@@ -11,7 +11,7 @@ const callback = <Callback>() => z.custom<Callback>((value) => typeof value === 
 
 const loadSchema = z.strictObject({
   target: z.string().optional().describe('the name of a target'),
-  device: integer(0, 63).default(0).describe('a whole number from 0 to 63'),
+  device: integer(0, 63).optional().describe('a whole number from 0 to 63'),
   threads: integer(1, 256).optional().describe('a whole number from 1 to 256'),
   pin: z.boolean().default(false).describe('true or false'),
   contextLength: integer(1, 2 ** 24)
@@ -28,7 +28,7 @@ const loadSchema = z.strictObject({
 export interface LoadOptions {
   /** Run this target, instead of the best one that the machine can run. */
   readonly target?: string;
-  /** Which GPU target `cuda` runs on. Default 0. */
+  /** Which GPU target `cuda` runs on, as `listGpus` counts them. Default 0. */
   readonly device?: number;
   /** Threads that compute. Default: the physical cores that this process may use. */
   readonly threads?: number;

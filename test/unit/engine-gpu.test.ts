@@ -1,21 +1,14 @@
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { BitnetError } from '../../errors.ts';
+import { type Cubin, packCubins } from '../../compiler/build/cubins.ts';
 import { type LoadOptions, listGpus, openArtifact } from '../../runtime/src/index.ts';
-import { contextLog, gpuArtifact, isFake, pretend, rerunWithFakeGpu } from '../fixtures/fake-gpu/fake-gpu.ts';
+import { contextLog, gpuArtifact, isFake, PROGRAM, pretend, rerunWithFakeGpu } from '../fixtures/fake-gpu/fake-gpu.ts';
 import { A, VOCAB } from '../fixtures/toy-model/toy.ts';
 import { skip } from '../support/beds.ts';
+import { refusal as refusalOf } from '../support/refusal.ts';
 
-async function refusal(work: Promise<unknown>): Promise<BitnetError> {
-  try {
-    await work;
-  } catch (error) {
-    assert.instance(error, BitnetError);
-    return error as BitnetError;
-  }
-  throw new Error('it should have been refused');
-}
+const refusal = (work: Promise<unknown>) => refusalOf(() => work);
 
 const MIB = 1 << 20;
 const LETTERS = 'bcdefghijklmnopqrstuvwxyzabcdefgh';
@@ -131,6 +124,29 @@ function define(): void {
   test('memory comes back with a model: it can be opened again and again', async () => {
     pretend({ memory: 200 * MIB });
     for (let i = 0; i < 5; i++) await (await open()).dispose();
+  });
+
+  test('of cubins in one file the best for the device is taken', async () => {
+    const [ours, other] = [PROGRAM, Buffer.from('beef\n')];
+    const openOnly = async (cubins: readonly Cubin[]) =>
+      openArtifact(gpuArtifact(packCubins(cubins), 'model.cubins'), { target: 'cuda', threads: 1 });
+    const best = await openOnly([
+      { capability: 89, bytes: other },
+      { capability: 90, bytes: ours },
+      { capability: 120, bytes: other },
+    ]);
+    await best.dispose();
+    const none = await refusal(
+      openOnly([
+        { capability: 89, bytes: ours },
+        { capability: 100, bytes: ours },
+      ]),
+    );
+    assert.match(none.message, /model.cubins holds no code for Fake GPU 0 \(sm_90\)/);
+    assert.match(none.hint!, '--arch sm_90');
+    const damaged = Buffer.from(packCubins([{ capability: 90, bytes: ours }]));
+    damaged.writeBigInt64LE(1n << 40n, 24);
+    assert.match((await refusal(openArtifact(gpuArtifact(damaged, 'model.cubins')))).message, 'holds no code');
   });
 
   test('kernels that compute something else are named', async () => {
