@@ -43,7 +43,8 @@ class CudaExecutor : public Executor {
   bool chooses() const override { return true; }
   void choose(const bn_token* tokens, int count, int32_t choices, int32_t* best) override;
 
-  // Of a step, kernel by kernel, each as if it were alone; and `step`, as it runs, many in a row.
+  // Of a step, kernel by kernel, each as if it were alone; `step`, as it runs, many in a row; and `ternary`, its ternary
+  // products alone, likewise.
   std::vector<cuda::Program::Timing> profile(const bn_token* tokens, int count);
 
   MachineLimits measure(const std::function<bool()>& cancelled) override;
@@ -89,7 +90,7 @@ class CudaExecutor : public Executor {
   int steady_ = 0, turn_ = 0;
   std::unique_ptr<cuda::PinnedMemory> answer_;
   std::unique_ptr<cuda::EventHold> answered_;
-  std::map<std::string, cuda::GraphExec> graphs_;  // by the arguments of the step
+  std::map<std::string, std::unique_ptr<cuda::GraphHold>> graphs_;  // by the arguments of the step
   std::set<std::string> seen_;
   ThreadPool pool_;
 };

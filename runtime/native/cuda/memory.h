@@ -43,6 +43,33 @@ class EventHold {
   Event event_ = nullptr;
 };
 
+// Launches on a stream, recorded once to be launched together.
+class GraphHold {
+ public:
+  // Records what `work` launches on `stream`.
+  template <typename Work>
+  GraphHold(const Driver& driver, Stream stream, const Work& work) : driver_(driver), stream_(stream) {
+    constexpr int kThreadLocal = 1;  // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+    Graph graph = nullptr;
+    driver_.check(driver_.capture_begin(stream, kThreadLocal), "recording a step");
+    work();
+    driver_.check(driver_.capture_end(stream, &graph), "recording a step");
+    const int made = driver_.graph_instantiate(&exec_, graph, 0);
+    driver_.graph_destroy(graph);
+    driver_.check(made, "making a graph of a step");
+  }
+  ~GraphHold() { driver_.graph_exec_destroy(exec_); }
+  GraphHold(const GraphHold&) = delete;
+  GraphHold& operator=(const GraphHold&) = delete;
+
+  void launch() const { driver_.check(driver_.graph_launch(exec_, stream_), "launching a step"); }
+
+ private:
+  const Driver& driver_;
+  Stream stream_;
+  GraphExec exec_ = nullptr;
+};
+
 class DeviceMemory {
  public:
   DeviceMemory(const Driver& driver, int64_t bytes) : driver_(driver), bytes_(bytes) {

@@ -129,6 +129,17 @@ void Program::run(const Steps& steps, bn_cuda_args args, Stream stream) const {
   for (const Launch& one : steps.epilogue) launch(one, args, 0, stream);
 }
 
+void Program::run_ternary(const Steps& steps, bn_cuda_args args, Stream stream) const {
+  const auto is_ternary = [&](const Launch& one) {
+    return std::any_of(trials_.begin(), trials_.end(), [&](const Trial& trial) { return trial.run.function == one.function; });
+  };
+  for (int layer = 0; layer < model_.layers; ++layer) {
+    for (const Launch& one : steps.layer) {
+      if (is_ternary(one)) launch(one, args, layer, stream);
+    }
+  }
+}
+
 std::vector<Program::Timing> Program::profile(const Steps& steps, bn_cuda_args args, Stream stream) const {
   const EventHold begin(driver_), end(driver_);
   std::vector<Timing> timings;

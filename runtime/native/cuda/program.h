@@ -46,6 +46,8 @@ class Program {
 
   void set_up(bn_cuda_args args, Stream stream) const;
   void run(const Steps& steps, bn_cuda_args args, Stream stream) const;
+  // The ternary products of a step alone, in their order.
+  void run_ternary(const Steps& steps, bn_cuda_args args, Stream stream) const;
   // Runs a step with a clock around each launch: microseconds by kernel, and how often it ran, in order of first use.
   // Nothing overlaps, so their sum is more than a step takes.
   struct Timing {

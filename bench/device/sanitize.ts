@@ -1,0 +1,68 @@
+// compute-sanitizer over the exercise of every checked model.
+import { spawn } from 'node:child_process';
+
+/** What compute-sanitizer says of a model. */
+export interface Verdict {
+  readonly tool: string;
+  readonly model: string;
+  readonly seconds: number;
+  /** Its last words, or how it ended where it had none. */
+  readonly summary: string;
+  /** What it found, where it found something. */
+  readonly found: readonly string[];
+}
+
+const TOOLS = ['memcheck', 'racecheck', 'synccheck'];
+/** At once: most of the time they wait for the GPU, or the GPU for them. */
+const AT_ONCE = 7;
+const SECONDS = 100;
+
+function watch(tool: string, model: string, artifact: string): Promise<Verdict> {
+  const node = [process.execPath, process.argv[1]!, '--exercise', artifact];
+  const start = performance.now();
+  const options = ['--tool', tool, '--target-processes', 'all', '--print-limit', '20'];
+  const child = spawn('compute-sanitizer', [...options, ...node], { timeout: SECONDS * 1000, killSignal: 'SIGKILL' });
+  let log = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk) => {
+      log += chunk;
+    });
+  }
+  return new Promise((resolve) => {
+    child.on('error', ({ message }) => resolve({ tool, model, seconds: 0, summary: message, found: [] }));
+    child.on('close', (code, killedBy) => {
+      const lines = log.trimEnd().split('\n');
+      const summary = lines.filter((line) => /SUMMARY/.test(line)).join(' ');
+      const clean = code === 0 && /: 0 (errors|hazards)/.test(summary);
+      resolve({
+        tool,
+        model,
+        seconds: Math.round((performance.now() - start) / 1000),
+        summary: `${summary.replace(/=+ ?/g, '')}${code === 0 ? '' : ` (${killedBy ?? `exit code ${code}`})`}`,
+        found: clean ? [] : lines.slice(0, 60),
+      });
+    });
+  });
+}
+
+/** Each tool on each model; `artifacts` are theirs for target cuda, by name. */
+export async function sanitize(artifacts: ReadonlyMap<string, string>): Promise<Verdict[]> {
+  const jobs = TOOLS.flatMap((tool) =>
+    [...artifacts].map(
+      ([model, artifact]) =>
+        () =>
+          watch(tool, model, artifact),
+    ),
+  );
+  const verdicts: Verdict[] = [];
+  const work = async () => {
+    for (let job = jobs.shift(); job; job = jobs.shift()) {
+      const verdict = await job();
+      console.log(`${verdict.tool} of ${verdict.model}: ${verdict.summary} (${verdict.seconds} s)`);
+      for (const line of verdict.found) console.log(`  ${line}`);
+      verdicts.push(verdict);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  return verdicts;
+}
