@@ -19,6 +19,7 @@ const CARRIED = [
   'models',
   'build/addon/bitnet.node',
   'build/addon/runner',
+  'build/addon/nvrtc',
 ];
 
 /** What modules of another kind, which some packages are, find around them. */
