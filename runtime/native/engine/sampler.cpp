@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include "artifact/abi.h"
 
@@ -11,50 +12,50 @@ namespace {
 
 constexpr float kForbidden = -std::numeric_limits<float>::infinity();
 
-uint64_t rotate_left(uint64_t value, int bits) { return (value << bits) | (value >> (64 - bits)); }
-
 // Index of the largest value, the first of equals. The caller has removed NaN.
 int32_t largest_index(const float* values, int32_t count) {
   return static_cast<int32_t>(std::max_element(values, values + count) - values);
 }
 
-}  // namespace
-
-Random::Random(uint64_t seed) {
-  for (uint64_t& word : state_) {
+// splitmix64, as the authors of xoshiro256++ recommend: the same numbers on every platform.
+bn_random seeded(uint64_t seed) {
+  bn_random random;
+  for (uint64_t& word : random.words) {
     seed += 0x9e3779b97f4a7c15;
     uint64_t mixed = (seed ^ (seed >> 30)) * 0xbf58476d1ce4e5b9;
     mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111eb;
     word = mixed ^ (mixed >> 31);
   }
+  return random;
 }
 
-uint64_t Random::next() {
-  const uint64_t result = rotate_left(state_[0] + state_[3], 23) + state_[0];
-  const uint64_t shifted = state_[1] << 17;
-  state_[2] ^= state_[0];
-  state_[3] ^= state_[1];
-  state_[1] ^= state_[2];
-  state_[0] ^= state_[3];
-  state_[2] ^= shifted;
-  state_[3] = rotate_left(state_[3], 45);
-  return result;
+bool any_penalty(const SamplingOptions& options) {
+  return options.repetition_penalty != 1 || options.presence_penalty != 0 || options.frequency_penalty != 0;
 }
 
-double Random::uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
+}  // namespace
 
-Sampler::Sampler(const SamplingOptions& options) : options_(options), random_(options.seed) {}
-
-bool Sampler::greedy() const {
-  const bool penalised = options_.repetition_penalty != 1 || options_.presence_penalty != 0 || options_.frequency_penalty != 0;
-  return options_.temperature == 0 && !penalised && options_.logit_bias.empty();
+Sampler::Sampler(const SamplingOptions& options) {
+  const double temperature = options.temperature;
+  settings_ = {temperature == 0 ? 0 : BN_HALVINGS / temperature,
+               options.top_p,
+               options.repetition_penalty,
+               options.presence_penalty,
+               options.frequency_penalty,
+               options.min_p > 0 ? static_cast<float>(std::log(options.min_p)) : 1.0f,
+               options.top_k,
+               any_penalty(options) ? std::max(options.penalty_last_n, 0) : 0};
+  std::map<int32_t, float> biases;
+  for (const auto& [id, bias] : options.logit_bias) biases[id] += static_cast<float>(bias);
+  for (const auto& [id, bias] : biases) biases_.push_back({id, bias});
+  random_ = seeded(options.seed);
 }
 
 void Sampler::accept(int32_t token) {
-  if (options_.penalty_last_n <= 0) return;
+  if (!penalises()) return;
   window_.push_back(token);
   ++counts_[token];
-  if (window_.size() <= static_cast<size_t>(options_.penalty_last_n)) return;
+  if (window_.size() <= static_cast<size_t>(settings_.penalty_last_n)) return;
   const auto oldest = counts_.find(window_.front());
   if (--oldest->second == 0) counts_.erase(oldest);
   window_.pop_front();
@@ -66,15 +67,13 @@ void Sampler::accept(int32_t token) {
 // largest of the unchanged; rounding keeps that order, so what passes that cut passes the one of the same margin m.
 std::optional<NeededLogits> Sampler::needed(int32_t vocab) const {
   NeededLogits needed{vocab, 1, 0, {}};
-  if (options_.temperature != 0) {
-    if (options_.top_k > 0 && options_.top_k < vocab) needed.keep = std::min(options_.top_k, BN_SCREEN_KEEP + 1);
-    else if (options_.top_p < 1 || !(options_.min_p > 0)) return std::nullopt;
-    else needed.margin = -static_cast<float>(std::log(options_.min_p));
+  if (settings_.rate != 0) {
+    if (settings_.top_k > 0 && settings_.top_k < vocab) needed.keep = std::min(settings_.top_k, BN_SCREEN_KEEP + 1);
+    else if (settings_.top_p < 1 || settings_.min_p > 0) return std::nullopt;
+    else needed.margin = -settings_.min_p;
   }
-  for (const auto& [id, bias] : options_.logit_bias) needed.rows.push_back(id);
-  if (penalises()) {
-    for (const auto& [id, count] : counts_) needed.rows.push_back(id);
-  }
+  for (const bn_bias& bias : biases_) needed.rows.push_back(bias.id);
+  for (const auto& [id, count] : counts_) needed.rows.push_back(id);
   std::sort(needed.rows.begin(), needed.rows.end());
   needed.rows.erase(std::unique(needed.rows.begin(), needed.rows.end()), needed.rows.end());
   if (needed.rows.size() > BN_SCREEN_KEEP) return std::nullopt;
@@ -87,45 +86,44 @@ int32_t Sampler::sample(float* logits, int32_t vocab) {
   adjust(logits, vocab);
   const int32_t best = largest_index(logits, vocab);
   if (logits[best] == kForbidden) return -1;
-  if (options_.temperature == 0) return best;
+  if (settings_.rate == 0) return best;
 
-  const float min_p_cut = options_.min_p > 0 ? logits[best] + static_cast<float>(std::log(options_.min_p)) : kForbidden;
-  if (options_.top_k > 0 && options_.top_k < vocab) {
-    keep_largest(logits, vocab, options_.top_k);
-    if (options_.top_p < 1) {
-      double total = 0;
-      for (const Candidate& one : candidates_) total += std::exp(static_cast<double>(one.logit) - logits[best]);
+  const float largest = logits[best], least = settings_.min_p > 0 ? kForbidden : largest + settings_.min_p;
+  if (settings_.top_k > 0 && settings_.top_k < vocab) {
+    keep_largest(logits, vocab, settings_.top_k);
+    if (settings_.top_p < 1) {
+      uint64_t total = 0;
+      for (const Candidate& one : candidates_) total += bn_weight(one.logit, largest, BN_HALVINGS);
       cut_top_p(total);
     }
-    std::erase_if(candidates_, [&](const Candidate& one) { return one.logit < min_p_cut; });
-  } else if (options_.top_p < 1) {
-    keep_nucleus(logits, vocab, logits[best]);
-    std::erase_if(candidates_, [&](const Candidate& one) { return one.logit < min_p_cut; });
+    std::erase_if(candidates_, [&](const Candidate& one) { return one.logit < least; });
+  } else if (settings_.top_p < 1) {
+    keep_nucleus(logits, vocab, largest);
+    std::erase_if(candidates_, [&](const Candidate& one) { return one.logit < least; });
   } else {
     candidates_.clear();
     for (int32_t id = 0; id < vocab; ++id) {
-      if (logits[id] >= min_p_cut && logits[id] > kForbidden) candidates_.push_back({logits[id], id});
+      if (logits[id] >= least && logits[id] > kForbidden) candidates_.push_back({logits[id], id});
     }
   }
-  return draw();
+  return draw(largest);
 }
 
-bool Sampler::penalises() const {
-  return options_.repetition_penalty != 1 || options_.presence_penalty != 0 || options_.frequency_penalty != 0;
+void Sampler::skip() {
+  if (settings_.rate != 0) bn_random_advance(random_);
 }
 
 void Sampler::adjust(float* logits, int32_t vocab) const {
-  for (int32_t id = 0; id < vocab; ++id) {
-    // Also false for NaN. An infinite logit would leave no probability for the others to compare with.
-    if (!(logits[id] >= -std::numeric_limits<float>::max())) logits[id] = kForbidden;
-    else logits[id] = std::min(logits[id], std::numeric_limits<float>::max());
+  const auto bound = [](float& logit) { logit = bn_may_be_drawn(logit) ? bn_bounded(logit) : kForbidden; };
+  for (int32_t id = 0; id < vocab; ++id) bound(logits[id]);
+  for (const bn_bias& bias : biases_) {
+    logits[bias.id] += bias.bias;
+    bound(logits[bias.id]);
   }
-  for (const auto& [id, bias] : options_.logit_bias) logits[id] += static_cast<float>(bias);
-  if (!penalises()) return;
   for (const auto& [id, count] : counts_) {
-    double logit = logits[id];
-    logit = logit > 0 ? logit / options_.repetition_penalty : logit * options_.repetition_penalty;
-    logits[id] = static_cast<float>(logit - count * options_.frequency_penalty - options_.presence_penalty);
+    if (!bn_may_be_drawn(logits[id])) continue;
+    logits[id] = bn_penalised(logits[id], count, settings_);
+    bound(logits[id]);
   }
 }
 
@@ -156,8 +154,8 @@ void Sampler::keep_largest(const float* logits, int32_t vocab, size_t count) {
 
 // Top-p over the whole vocabulary. The nucleus is nearly always small, so the largest few hundred are tried first.
 void Sampler::keep_nucleus(const float* logits, int32_t vocab, float largest) {
-  double total = 0;
-  for (int32_t id = 0; id < vocab; ++id) total += std::exp(static_cast<double>(logits[id]) - largest);
+  uint64_t total = 0;
+  for (int32_t id = 0; id < vocab; ++id) total += bn_weight(logits[id], largest, BN_HALVINGS);
   for (size_t count = 256;; count *= 16) {
     const size_t tried = std::min<size_t>(count, vocab);
     keep_largest(logits, vocab, tried);
@@ -168,32 +166,29 @@ void Sampler::keep_nucleus(const float* logits, int32_t vocab, float largest) {
 }
 
 // Cuts the sorted candidates after the one with which their share of `total` reaches top_p.
-void Sampler::cut_top_p(double total) {
-  double sum = 0;
+void Sampler::cut_top_p(uint64_t total) {
+  const uint64_t wanted = bn_nucleus(total, settings_.top_p);
+  uint64_t sum = 0;
   for (size_t i = 0; i < candidates_.size(); ++i) {
-    sum += std::exp(static_cast<double>(candidates_[i].logit) - candidates_[0].logit);
-    if (sum >= options_.top_p * total) {
-      candidates_.resize(i + 1);
-      return;
-    }
+    sum += bn_weight(candidates_[i].logit, candidates_[0].logit, BN_HALVINGS);
+    if (sum < wanted) continue;
+    candidates_.resize(i + 1);
+    return;
   }
 }
 
-int32_t Sampler::draw() {
-  float largest = kForbidden;
-  for (const Candidate& one : candidates_) largest = std::max(largest, one.logit);
+int32_t Sampler::draw(float largest) {
   weights_.clear();
-  double left = 0;
+  uint64_t total = 0;
   for (const Candidate& one : candidates_) {
-    weights_.push_back(std::exp((static_cast<double>(one.logit) - largest) / options_.temperature));
-    left += weights_.back();
+    weights_.push_back(bn_weight(one.logit, largest, settings_.rate));
+    total += weights_.back();
   }
-  left *= random_.uniform();
-  for (size_t i = 0; i < candidates_.size(); ++i) {
-    left -= weights_[i];
-    if (left < 0) return candidates_[i].id;
-  }
-  return candidates_.back().id;  // rounding ate the last of it
+  const uint64_t drawn = bn_drawn(total, bn_random_value(random_));
+  bn_random_advance(random_);
+  size_t i = 0;
+  for (uint64_t sum = weights_[0]; sum < drawn; sum += weights_[i]) ++i;
+  return candidates_[i].id;
 }
 
 }  // namespace bn

@@ -12,6 +12,7 @@
 //   7. min-p               keeps tokens at least min_p times as probable as the best (Nguyen et al., arXiv:2407.01082)
 //   8. temperature         softmax(logit / temperature) of what is left, one draw from it
 // Probabilities in 6 and 7 are those of temperature 1, as in llama.cpp. A logit that is no number counts as -infinity.
+// The arithmetic is that of artifact/sampling.h. GPUs draw the same tokens: templates/cuda/draw.cuh.
 #pragma once
 
 #include <cstddef>
@@ -21,6 +22,8 @@
 #include <unordered_map>
 #include <utility>
 #include <vector>
+
+#include "artifact/sampling.h"
 
 namespace bn {
 
@@ -37,18 +40,6 @@ struct SamplingOptions {
   std::vector<std::pair<int32_t, double>> logit_bias;
 };
 
-// xoshiro256++ of Blackman and Vigna, seeded by splitmix64: the same numbers on every platform.
-class Random {
- public:
-  explicit Random(uint64_t seed);
-  uint64_t next();
-  // Uniform in [0, 1), 53 bits.
-  double uniform();
-
- private:
-  uint64_t state_[4];
-};
-
 // What of the logits the next token depends on: of the first `vocab` the `keep` largest, those not below the keep-th
 // largest less `margin`, and `rows`.
 struct NeededLogits {
@@ -62,8 +53,12 @@ class Sampler {
  public:
   explicit Sampler(const SamplingOptions& options);
 
+  // What draws the tokens where logits do not leave a GPU.
+  const bn_sampling& settings() const { return settings_; }
+  const std::vector<bn_bias>& biases() const { return biases_; }
+  const bn_random& random() const { return random_; }
   // Whether the next token is that of the largest logit, whatever came before.
-  bool greedy() const;
+  bool greedy() const { return settings_.rate == 0 && !penalises() && biases_.empty(); }
 
   // Tells the penalties that the text has this token.
   void accept(int32_t token);
@@ -74,6 +69,8 @@ class Sampler {
 
   // The next token, or -1 where no logit is a number. Changes `logits` (bias and penalties).
   int32_t sample(float* logits, int32_t vocab);
+  // Goes on as if it had drawn a token that was drawn elsewhere.
+  void skip();
 
  private:
   struct Candidate {
@@ -81,19 +78,20 @@ class Sampler {
     int32_t id;
   };
 
-  bool penalises() const;
+  bool penalises() const { return settings_.penalty_last_n > 0; }
   void adjust(float* logits, int32_t vocab) const;
   void keep_largest(const float* logits, int32_t vocab, std::size_t count);
   void keep_nucleus(const float* logits, int32_t vocab, float largest);
-  void cut_top_p(double total);
-  int32_t draw();
+  void cut_top_p(uint64_t total);
+  int32_t draw(float largest);
 
-  SamplingOptions options_;
-  Random random_;
+  bn_sampling settings_;
+  std::vector<bn_bias> biases_;
+  bn_random random_;
   std::deque<int32_t> window_;
   std::unordered_map<int32_t, int> counts_;  // of the tokens in the window
   std::vector<Candidate> candidates_;        // this and the next are kept between calls for their memory
-  std::vector<double> weights_;
+  std::vector<uint64_t> weights_;
 };
 
 }  // namespace bn
