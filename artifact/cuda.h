@@ -9,6 +9,7 @@
 #define BN_CUDA_H
 
 #include "abi.h"
+#include "sampling.h"
 
 #define BN_CUDA_VERSION 1
 
@@ -29,7 +30,9 @@ enum {
   BN_CUDA_ROWS,     /* logits_count */
   BN_CUDA_HIDDEN,   /* hidden_count */
   BN_CUDA_RUNS,     /* run_count */
-  BN_CUDA_SINGLES   /* single_count */
+  BN_CUDA_SINGLES,  /* single_count */
+  BN_CUDA_CHOSEN,   /* logits_count, where there are no samplers */
+  BN_CUDA_DRAWN     /* logits_count, where there are */
 };
 
 /* Tokens that follow each other in one sequence: attention takes them together. */
@@ -37,12 +40,24 @@ typedef struct bn_cuda_run {
   int32_t first, count;
 } bn_cuda_run;
 
+/* How tokens of one sequence are drawn. */
+typedef struct bn_cuda_sampler {
+  bn_sampling settings;
+  const bn_bias *biases; /* [bias_count] */
+  int32_t bias_count;
+  int32_t choices;   /* ids below this may be drawn */
+  int32_t position;  /* `random` is for the logits of the token there; those of the tokens behind it take the numbers that
+                        follow: a step that is run again draws the same */
+  bn_random random;
+} bn_cuda_sampler;
+
 /* All pointers are the device's. */
 typedef struct bn_cuda_args {
   const uint8_t *weights; /* the packed weights file */
   uint8_t *workspace;     /* workspace_bytes */
   uint8_t *tables;        /* table_bytes: written by the setup launches, constant from then on */
-  uint8_t *kv;            /* sequence s starts at kv + s * kv_sequence_bytes */
+  uint8_t *kv;            /* sequence s starts at kv + s * kv_sequence_bytes: keys and values, kv_position_bytes for each
+                             position; at its end, the ids of its tokens, int32 [kv_capacity] */
   int64_t kv_sequence_bytes;
   int32_t kv_capacity;       /* positions that each sequence has room for */
   int32_t token_count;       /* 1 <= token_count <= max_tokens of the program */
@@ -50,14 +65,17 @@ typedef struct bn_cuda_args {
   int32_t hidden_count;      /* how many have hidden_row >= 0 */
   int32_t run_count;         /* the tokens in runs */
   int32_t single_count;      /* and the others */
-  int32_t choices;           /* ids below this may be chosen */
-  int32_t follow;            /* not 0: token t, whose logits are row t, becomes the one chosen, a position further on */
+  int32_t choices;           /* ids below this may be chosen, where there are no samplers */
+  int32_t follow;            /* not 0: token t, whose logits are row t, becomes the next one, a position further on */
   bn_token *tokens;          /* [token_count] */
   const bn_cuda_run *runs;   /* [run_count] */
   const int32_t *singles;    /* [single_count], indices of tokens */
   float *logits;             /* [logits_count][vocab] */
   float *hidden;             /* [tokens with hidden_row >= 0][embedding] */
-  int32_t *best;             /* [logits_count]: the id of the largest logit, of equals the lowest; -1: none is a number */
+  int32_t *best;             /* [logits_count]: the id of the next token; -1: no logit is a number */
+  bn_cuda_sampler *samplers; /* by sequence: they draw the next tokens. Null: the largest logit is taken, of equals the
+                                lowest id */
+  uint8_t *draws;            /* [logits_count][draw_bytes], where there are samplers */
   int32_t *sums;             /* of a trial: a ternary kernel writes its integer sums here, [token][m], and nothing else */
 } bn_cuda_args;
 
@@ -95,7 +113,8 @@ typedef struct bn_cuda_model {
   char key[BN_CUDA_NAME];
   int32_t vocab, context, embedding, layers, max_tokens;
   int64_t workspace_bytes, table_bytes;
-  int64_t kv_position_bytes[2]; /* of one sequence, by BN_KV_*; a cache of n positions takes n times as much */
+  int64_t kv_position_bytes[2]; /* of one sequence, by BN_KV_*; a cache of n positions takes n times as much, and n ids */
+  int64_t draw_bytes;           /* that drawing from one row of logits works with */
   bn_cuda_program setup;     /* once, before anything else */
   int32_t program_count;     /* a step takes the first one of its cache that has room for its tokens */
   bn_cuda_program programs[BN_CUDA_PROGRAMS];

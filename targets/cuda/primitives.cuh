@@ -123,22 +123,6 @@ __device__ __forceinline__ uint32_t pack_bytes(int a, int b, int c, int d) {
   return (a & 255) | (b & 255) << 8 | (c & 255) << 16 | static_cast<uint32_t>(d) << 24;
 }
 
-// Orders as the numbers do, equal zeros included; 0 for what is no number.
-__device__ __forceinline__ uint32_t order_of(float x) {
-  if (!(x == x)) return 0;
-  const uint32_t bits = __float_as_uint(x + 0.0f);
-  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-}
-
-// The larger logit wins, of equals the lower id.
-__device__ __forceinline__ unsigned long long candidate(float logit, int id) {
-  const uint32_t order = order_of(logit);
-  return order == 0 ? 0 : static_cast<unsigned long long>(order) << 32 | (0xffffffffu - static_cast<uint32_t>(id));
-}
-__device__ __forceinline__ int id_of(unsigned long long candidate) {
-  return candidate == 0 ? -1 : static_cast<int>(0xffffffffu - static_cast<uint32_t>(candidate));
-}
-
 // ---- sums over the threads of a warp, and of a block ----------------------------------------------------------------
 
 __device__ __forceinline__ float warp_sum(float v) {

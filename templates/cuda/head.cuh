@@ -9,6 +9,7 @@
 //         [column / 16][row]; 16 float16 scales [row]
 #pragma once
 
+#include "candidate.cuh"
 #include "cuda.h"
 #include "primitives.cuh"
 #include "rows.cuh"
@@ -303,7 +304,8 @@ struct OneHead {
     if (atomicAdd(&found->done, 1) != gridDim.x - 1) return;
     __threadfence();
     found->done = 0;
-    answer(args, 0, id_of(atomicExch(&found->best, 0ull)));
+    const int id = id_of(atomicExch(&found->best, 0ull));
+    if (args.samplers == nullptr) answer(args, 0, id);
   }
 };
 

@@ -7,6 +7,7 @@
 
 #include "cuda.h"
 #include "primitives.cuh"
+#include "text.cuh"
 
 constexpr int kTileBytes = 16384;
 
@@ -15,7 +16,7 @@ __device__ __forceinline__ size_t tile_offset(int token, int column, int columns
          ((column % 128 / 16) ^ (token & 7)) * 16 + column % 16;
 }
 
-// The end of a step: the id chosen for a row of logits.
+// The end of a step: the id of the token after a row of logits.
 __device__ __forceinline__ void answer(const bn_cuda_args &args, int row, int id) {
   args.best[row] = id;
   if (!args.follow) return;
@@ -242,15 +243,17 @@ __device__ __forceinline__ void final_norm(const bn_cuda_args &args) {
   }
 }
 
-// x = embedding of each token (* scale)
+// x = embedding of each token (* scale); its id is put to the text
 template <class S>
 __device__ __forceinline__ void embed(const bn_cuda_args &args) {
   let_next_begin();
   wait_for_inputs();
   const int t = blockIdx.y;
-  const int id = token_at(args, t).id;
+  const bn_token token = token_at(args, t);
+  const int id = token.id;
   float *out = buffer<float>(args, S::out) + int64_t{t} * S::out_stride;
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i == 0) text_of(args, token.sequence)[token.position] = id;
   if (i < S::out_stride) {
     out[i] = i < S::size ? S::Table::value(args.weights + S::table, id, i) * S::scale : 0.0f;
   }

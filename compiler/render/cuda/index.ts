@@ -16,7 +16,7 @@ type Launch = string;
 
 interface Grid {
   readonly x?: number;
-  readonly unit?: 'ONCE' | 'TOKENS' | 'ROWS' | 'HIDDEN' | 'RUNS' | 'SINGLES';
+  readonly unit?: 'ONCE' | 'TOKENS' | 'ROWS' | 'HIDDEN' | 'RUNS' | 'SINGLES' | 'CHOSEN' | 'DRAWN';
   readonly per?: number;
   /** Amounts that it is for: greater than the first, up to the second. */
   readonly range?: readonly [number, number];
@@ -32,6 +32,10 @@ const launch = (
   { x = 1, unit = 'TOKENS', per = 1, range = [0, 0], late, shared = '0' }: Grid = {},
 ): Launch =>
   `{"${kernel}", ${threads}, ${shared}, ${x}, 0, 0, BN_CUDA_${unit}, ${per}, ${range.join(', ')}, ${late ? 0 : 1}}`;
+
+/** Of templates/cuda/block.cuh and draw.cuh: threads of a block, and logits of a row that one takes. */
+const BLOCK_THREADS = 1024;
+const SLICE = 4 * BLOCK_THREADS;
 
 /** Which kernel of a ternary matrix a program takes. */
 type Multiply = (matrix: BitLinear, tokens: number) => Launch;
@@ -103,18 +107,24 @@ function launchesOf(views: CudaViews, step: Step, { multiply, fused, wide }: Pro
         launch(`${name}_tokens${cell}`, 128, { x: kvHeads, shared: `kScoresFit<${name}> ? kScoreBytes<${name}> : 0` }),
       ];
     case 'head': {
-      if (tiled && fused) return [`ONE_HEAD(${name})`];
-      const best = launch(`${name}_best`, 1024, { unit: 'ROWS' });
+      const slices = Math.ceil(vocab / SLICE);
+      const drawn = [
+        launch(`${name}_adjust`, BLOCK_THREADS, { x: slices, unit: 'DRAWN' }),
+        launch(`${name}_weigh`, BLOCK_THREADS, { x: slices, unit: 'DRAWN' }),
+        launch(`${name}_draw`, BLOCK_THREADS, { unit: 'DRAWN' }),
+      ];
+      if (tiled && fused) return [`ONE_HEAD(${name})`, ...drawn];
+      const best = launch(`${name}_best`, 1024, { unit: 'CHOSEN' });
       if (tiled) {
         // Rows of logits that share a read of the head.
         const many = (per: number, range: readonly [number, number]): Launch => {
           const [x, shared] = [Math.ceil(vocab / 128), `kHeadShared<${per}>`];
           return launch(`${name}_${per}`, 256, { x, unit: 'ROWS', per, range, shared });
         };
-        return [many(16, [0, 16]), many(64, [16, GPU_MAX_TOKENS]), best];
+        return [many(16, [0, 16]), many(64, [16, GPU_MAX_TOKENS]), best, ...drawn];
       }
       const x = Math.min(1024, Math.ceil(vocab / 8));
-      return [launch(`${name}_head`, 256, { x, unit: 'ROWS', per: 8 }), best];
+      return [launch(`${name}_head`, 256, { x, unit: 'ROWS', per: 8 }), best, ...drawn];
     }
   }
 }
@@ -210,7 +220,20 @@ function wgmmaView() {
 }
 
 /** Headers of templates/cuda that a program gets as they are. */
-const COPIED = ['attention.cuh', 'decode.cuh', 'flash.cuh', 'gemm.cuh', 'head.cuh', 'rows.cuh', 'tables.cuh'];
+const COPIED = [
+  'attention.cuh',
+  'block.cuh',
+  'candidate.cuh',
+  'decode.cuh',
+  'draw.cuh',
+  'flash.cuh',
+  'gemm.cuh',
+  'head.cuh',
+  'rows.cuh',
+  'sample.cuh',
+  'tables.cuh',
+  'text.cuh',
+];
 
 /** Writes the program of a model for NVIDIA GPUs. */
 export function renderCuda(plan: Plan): Source[] {
@@ -218,6 +241,7 @@ export function renderCuda(plan: Plan): Source[] {
   return [
     copied('abi.h', packageRoot(), 'artifact', 'abi.h'),
     copied('cuda.h', packageRoot(), 'artifact', 'cuda.h'),
+    copied('sampling.h', packageRoot(), 'artifact', 'sampling.h'),
     copied('primitives.cuh', packageRoot(), 'targets', cuda.id, 'primitives.cuh'),
     ...COPIED.map((file) => copied(file, templateFolder('cuda'), file)),
     { file: 'wgmma.cuh', text: render('wgmma.cuh', wgmmaView(), 'cuda') },

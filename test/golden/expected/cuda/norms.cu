@@ -7,6 +7,7 @@
 #include "gemm.cuh"
 #include "head.cuh"
 #include "rows.cuh"
+#include "sample.cuh"
 #include "tables.cuh"
 
 #define STEP(name, threads, blocks)                                        \
@@ -358,6 +359,9 @@ struct logits {
 };
 STEP(logits_head, 256, 1) { head<logits>(args); }
 STEP(logits_best, 1024, 1) { choose<logits>(args); }
+STEP(logits_adjust, kBlockThreads, 1) { adjust_slice<logits>(args); }
+STEP(logits_weigh, kBlockThreads, 1) { weigh_slice<logits>(args); }
+STEP(logits_draw, kBlockThreads, 1) { draw<logits>(args); }
 
 STEP(probe, kProbeThreads, 1) { probe_products(args); }
 
@@ -384,13 +388,13 @@ STEP(probe, kProbeThreads, 1) { probe_products(args); }
 extern "C" __device__ bn_cuda_model bn_cuda;
 __device__ bn_cuda_model bn_cuda = {
     BN_CUDA_VERSION, BN_MODEL_KEY, 96, 64, 72, 2, 2048,
-    9011264, 12288, {768, 384 },
+    9011264, 12288, {768, 384 }, sizeof(Draw),
     // Before the first step.
     {BN_KV_F16, 1, 1, 0, 0, {{"rope_angles", 256, 0, 256, 0, 0, BN_CUDA_ONCE, 1, 0, 0, 0}} },
     8,
     {
         // one token
-        {BN_KV_F16, 1, 1, 13, 3, {
+        {BN_KV_F16, 1, 1, 13, 6, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"norm_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             GEMV(query),
@@ -407,10 +411,13 @@ __device__ bn_cuda_model bn_cuda = {
             {"norm_post_ffw_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 12, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // a few
-        {BN_KV_F16, 16, 1, 20, 3, {
+        {BN_KV_F16, 16, 1, 20, 6, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"norm_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"query_q_of_attn_q_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
@@ -434,10 +441,13 @@ __device__ bn_cuda_model bn_cuda = {
             {"norm_post_ffw_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 12, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // some
-        {BN_KV_F16, 64, 1, 20, 3, {
+        {BN_KV_F16, 64, 1, 20, 6, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"norm_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"query_q_of_attn_q_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
@@ -461,10 +471,13 @@ __device__ bn_cuda_model bn_cuda = {
             {"norm_post_ffw_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 12, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // many
-        {BN_KV_F16, 2048, 1, 20, 3, {
+        {BN_KV_F16, 2048, 1, 20, 6, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"norm_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"query_q_of_attn_q_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
@@ -488,10 +501,13 @@ __device__ bn_cuda_model bn_cuda = {
             {"norm_post_ffw_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 12, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // one token, float32 cache
-        {BN_KV_F32, 1, 1, 13, 3, {
+        {BN_KV_F32, 1, 1, 13, 6, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"norm_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             GEMV(query),
@@ -508,10 +524,13 @@ __device__ bn_cuda_model bn_cuda = {
             {"norm_post_ffw_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 12, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // a few, float32 cache
-        {BN_KV_F32, 16, 1, 20, 3, {
+        {BN_KV_F32, 16, 1, 20, 6, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"norm_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"query_q_of_attn_q_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
@@ -535,10 +554,13 @@ __device__ bn_cuda_model bn_cuda = {
             {"norm_post_ffw_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 12, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // some, float32 cache
-        {BN_KV_F32, 64, 1, 20, 3, {
+        {BN_KV_F32, 64, 1, 20, 6, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"norm_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"query_q_of_attn_q_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
@@ -562,10 +584,13 @@ __device__ bn_cuda_model bn_cuda = {
             {"norm_post_ffw_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 12, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // many, float32 cache
-        {BN_KV_F32, 2048, 1, 20, 3, {
+        {BN_KV_F32, 2048, 1, 20, 6, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"norm_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"query_q_of_attn_q_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
@@ -589,7 +614,10 @@ __device__ bn_cuda_model bn_cuda = {
             {"norm_post_ffw_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 12, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
     },
     28,

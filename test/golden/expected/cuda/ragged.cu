@@ -7,6 +7,7 @@
 #include "gemm.cuh"
 #include "head.cuh"
 #include "rows.cuh"
+#include "sample.cuh"
 #include "tables.cuh"
 
 #define STEP(name, threads, blocks)                                        \
@@ -214,6 +215,9 @@ struct logits {
 };
 STEP(logits_head, 256, 1) { head<logits>(args); }
 STEP(logits_best, 1024, 1) { choose<logits>(args); }
+STEP(logits_adjust, kBlockThreads, 1) { adjust_slice<logits>(args); }
+STEP(logits_weigh, kBlockThreads, 1) { weigh_slice<logits>(args); }
+STEP(logits_draw, kBlockThreads, 1) { draw<logits>(args); }
 
 STEP(probe, kProbeThreads, 1) { probe_products(args); }
 
@@ -240,13 +244,13 @@ STEP(probe, kProbeThreads, 1) { probe_products(args); }
 extern "C" __device__ bn_cuda_model bn_cuda;
 __device__ bn_cuda_model bn_cuda = {
     BN_CUDA_VERSION, BN_MODEL_KEY, 97, 64, 100, 2, 2048,
-    8929344, 4096, {1152, 576 },
+    8929344, 4096, {1152, 576 }, sizeof(Draw),
     // Before the first step.
     {BN_KV_F16, 1, 1, 0, 0, {{"rope_angles", 256, 0, 256, 0, 0, BN_CUDA_ONCE, 1, 0, 0, 0}} },
     8,
     {
         // one token
-        {BN_KV_F16, 1, 1, 6, 3, {
+        {BN_KV_F16, 1, 1, 6, 6, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             GEMV(qkv),
             {"rope_store", 128, 0, 3, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
@@ -256,10 +260,13 @@ __device__ bn_cuda_model bn_cuda = {
             GEMV(down),
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 13, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // a few
-        {BN_KV_F16, 16, 1, 10, 3, {
+        {BN_KV_F16, 16, 1, 10, 6, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             SKINNY(qkv, 16),
@@ -273,10 +280,13 @@ __device__ bn_cuda_model bn_cuda = {
             SKINNY(down, 16),
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 13, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // some
-        {BN_KV_F16, 64, 1, 10, 3, {
+        {BN_KV_F16, 64, 1, 10, 6, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             SKINNY(qkv, 64),
@@ -290,10 +300,13 @@ __device__ bn_cuda_model bn_cuda = {
             SKINNY(down, 64),
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 13, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // many
-        {BN_KV_F16, 2048, 1, 10, 3, {
+        {BN_KV_F16, 2048, 1, 10, 6, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             GEMM(qkv, 128),
@@ -307,10 +320,13 @@ __device__ bn_cuda_model bn_cuda = {
             GEMM(down, 128),
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 13, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // one token, float32 cache
-        {BN_KV_F32, 1, 1, 6, 3, {
+        {BN_KV_F32, 1, 1, 6, 6, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             GEMV(qkv),
             {"rope_store_f32", 128, 0, 3, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
@@ -320,10 +336,13 @@ __device__ bn_cuda_model bn_cuda = {
             GEMV(down),
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 13, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // a few, float32 cache
-        {BN_KV_F32, 16, 1, 10, 3, {
+        {BN_KV_F32, 16, 1, 10, 6, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             SKINNY(qkv, 16),
@@ -337,10 +356,13 @@ __device__ bn_cuda_model bn_cuda = {
             SKINNY(down, 16),
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 13, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // some, float32 cache
-        {BN_KV_F32, 64, 1, 10, 3, {
+        {BN_KV_F32, 64, 1, 10, 6, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             SKINNY(qkv, 64),
@@ -354,10 +376,13 @@ __device__ bn_cuda_model bn_cuda = {
             SKINNY(down, 64),
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 13, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // many, float32 cache
-        {BN_KV_F32, 2048, 1, 10, 3, {
+        {BN_KV_F32, 2048, 1, 10, 6, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             GEMM(qkv, 128),
@@ -371,7 +396,10 @@ __device__ bn_cuda_model bn_cuda = {
             GEMM(down, 128),
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 13, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
     },
     16,
