@@ -14,6 +14,7 @@ constexpr int64_t kSpare = int64_t{64} << 20;  // of the GPU's memory, for what 
 constexpr int64_t kLogitsBytes = int64_t{32} << 20;
 constexpr int kGraphTokens = 64;    // steps of more are bound by arithmetic, not by launches
 constexpr size_t kGraphs = 256;
+constexpr int64_t kSequenceUnit = 256;
 constexpr int kSteady = 4;          // steps of the same sequences before the next one is begun ahead
 
 // Inputs of a step beside its activations, as they lie in `small_` and in the first bytes of pinned memory.
@@ -78,6 +79,9 @@ CudaExecutor::CudaExecutor(const ExecutorOptions& options)
   logits_ = take(plan_.logits);
   hidden_ = take(plan_.hidden);
   small_ = take(plan_.small);
+  draws_ = take(plan_.draws);
+  samplers_ = take(plan_.samplers);
+  known_.resize(sequences_);
   pinned_ = std::make_unique<cuda::PinnedMemory>(driver_, 2 * kStageBytes);
   answer_ = std::make_unique<cuda::PinnedMemory>(driver_, 2 * kGraphTokens * sizeof(int32_t));
   answered_ = std::make_unique<cuda::EventHold>(driver_);
@@ -104,12 +108,14 @@ CudaExecutor::~CudaExecutor() {
 CudaExecutor::MemoryPlan CudaExecutor::plan_memory(int64_t weights) const {
   const bn_cuda_model& model = program_.model();
   return {weights,
-          kv_position_bytes_ * context_positions_ * sequences_,
+          sequence_bytes(context_positions_) * sequences_,
           model.workspace_bytes,
           model.table_bytes,
           int64_t{4} * model.vocab * max_rows_,
           int64_t{4} * model.embedding * model.max_tokens,
-          static_cast<int64_t>(sizeof(Small))};
+          static_cast<int64_t>(sizeof(Small)),
+          model.draw_bytes * sequences_,
+          static_cast<int64_t>(sizeof(bn_cuda_sampler)) * sequences_};
 }
 
 // Refuses what the device has no room for, before anything is taken; says how long a context it has room for.
@@ -119,7 +125,7 @@ void CudaExecutor::check_room() const {
   const int64_t free = static_cast<int64_t>(free_bytes) - kSpare;
   const int64_t fixed = plan_.weights + plan_.workspace();
   if (fixed + plan_.kv <= free) return;
-  const int64_t positions = (free - fixed) / (kv_position_bytes_ * sequences_);
+  const int64_t positions = (free - fixed) / sequences_ / kSequenceUnit * kSequenceUnit / position_bytes();
   const std::string lower =
       positions > 0 ? "With " + std::to_string(sequences_) + " sequences, a contextLength of " +
                           std::to_string(positions) + " fits; fewer sequences have room for more."
@@ -186,24 +192,31 @@ void CudaExecutor::check_kernels(const Expected& expected) {
 }
 
 Cache CudaExecutor::cache() const {
-  return {kv_->as<uint8_t>(), kv_position_bytes_ * context_positions_, context_positions_};
+  return {kv_->as<uint8_t>(), sequence_bytes(context_positions_), context_positions_};
 }
 
 Cache CudaExecutor::part_of_cache(int sequence, int positions) const {
   const Cache whole = cache();
-  return {whole.base + sequence * whole.sequence_bytes, kv_position_bytes_ * positions, positions};
+  return {whole.base + sequence * whole.sequence_bytes, sequence_bytes(positions), positions};
 }
 
-int64_t CudaExecutor::sequences_in_part(int positions) const { return context_positions_ / positions; }
+int64_t CudaExecutor::sequences_in_part(int positions) const {
+  return sequence_bytes(context_positions_) / sequence_bytes(positions);
+}
 
-CudaExecutor::Brought CudaExecutor::start(const bn_token* tokens, int count, int32_t choices, const Cache& cache) {
-  const bn_cuda_args args = prepare(tokens, count, choices, cache);
+// In whole units of what the GPU reads at once.
+int64_t CudaExecutor::sequence_bytes(int positions) const {
+  return (position_bytes() * positions + kSequenceUnit - 1) / kSequenceUnit * kSequenceUnit;
+}
+
+CudaExecutor::Brought CudaExecutor::start(const bn_token* tokens, int count, const Choice& choice, const Cache& cache) {
+  const bn_cuda_args args = prepare(tokens, count, choice, cache);
   run(args);
   return {args.logits_count, args.hidden_count};
 }
 
 // Copies the inputs of a step and says where they are.
-bn_cuda_args CudaExecutor::prepare(const bn_token* tokens, int count, int32_t choices, const Cache& cache) {
+bn_cuda_args CudaExecutor::prepare(const bn_token* tokens, int count, const Choice& choice, const Cache& cache) {
   context_->use();
   ahead_.clear();
   latest_.clear();
@@ -246,7 +259,9 @@ bn_cuda_args CudaExecutor::prepare(const bn_token* tokens, int count, int32_t ch
   args.kv_sequence_bytes = cache.sequence_bytes;
   args.kv_capacity = cache.positions;
   args.token_count = count;
-  args.choices = choices;
+  args.choices = choice.choices;
+  args.samplers = choice.samplers;
+  args.draws = draws_->as<uint8_t>();
   args.tokens = device_small->tokens;
   args.runs = device_small->runs;
   args.singles = device_small->singles;
@@ -277,36 +292,85 @@ void CudaExecutor::run(const bn_cuda_args& args) {
 
 void CudaExecutor::step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache,
                         const bn_screen*) {
-  const Brought brought = start(tokens, count, sizes_.vocab, cache);
+  const Brought brought = start(tokens, count, {sizes_.vocab, nullptr}, cache);
   if (logits) fetch(logits, logits_->at(), int64_t{4} * sizes_.vocab * brought.rows);
   if (hidden) fetch(hidden, hidden_->at(), int64_t{4} * sizes_.embedding * brought.hidden);
   stream_.wait();
 }
 
-void CudaExecutor::choose(const bn_token* tokens, int count, int32_t choices, int32_t* best) {
-  choices = std::min(choices, sizes_.vocab);
+void CudaExecutor::draw_as(int sequence, const Sampler& sampler, int32_t choices, int position) {
+  context_->use();
+  ahead_.clear();
+  Draws& known = known_[sequence];
+  known.greedy = sampler.greedy();
+  known.choices = std::min(choices, sizes_.vocab);
+  const auto send = [&](cuda::Pointer to, const void* from, size_t bytes) {
+    driver_.check(driver_.to_device(to, from, bytes, stream_), "copying a sequence's settings");
+  };
+  const std::vector<bn_bias>& biases = sampler.biases();
+  const size_t bias_bytes = biases.size() * sizeof(bn_bias);
+  known.biases = bias_bytes > 0 ? std::make_unique<cuda::DeviceMemory>(driver_, bias_bytes) : nullptr;
+  if (known.biases) send(known.biases->at(), biases.data(), bias_bytes);
+  const bn_bias* at = known.biases ? known.biases->as<bn_bias>() : nullptr;
+  const bn_cuda_sampler of{sampler.settings(), at, static_cast<int32_t>(biases.size()), known.choices, position,
+                           sampler.random()};
+  send(samplers_->at() + sequence * sizeof(of), &of, sizeof(of));
+  stream_.wait();
+}
+
+// Where all tokens are those of the largest logits, the head finds them by itself.
+CudaExecutor::Choice CudaExecutor::choice_of(const bn_token* tokens, int count) const {
+  const Choice drawn{sizes_.vocab, samplers_->as<bn_cuda_sampler>()};
+  int32_t choices = 0;
+  for (int t = 0; t < count; ++t) {
+    if (tokens[t].logits_row < 0) continue;
+    const Draws& known = known_[tokens[t].sequence];
+    if (!known.greedy || (choices > 0 && choices != known.choices)) return drawn;
+    choices = known.choices;
+  }
+  return {choices, nullptr};
+}
+
+void CudaExecutor::draw(const bn_token* tokens, int count, int32_t* drawn) {
+  const Choice choice = choice_of(tokens, count);
   bool decoding = count <= kGraphTokens;  // one token of each of some sequences
   for (int t = 0; t < count; ++t) decoding = decoding && tokens[t].logits_row == t;
-  if (decoding) return choose_next(tokens, count, choices, best);
-  const Brought brought = start(tokens, count, choices, cache());
-  fetch(best, small_->at() + offsetof(Small, best), int64_t{4} * brought.rows);
+  if (decoding) return draw_next(tokens, count, choice, drawn);
+  const Brought brought = start(tokens, count, choice, cache());
+  fetch(drawn, small_->at() + offsetof(Small, best), int64_t{4} * brought.rows);
+  stream_.wait();  // also where there was nothing to fetch: the next step's inputs go to the same pinned memory
+}
+
+double CudaExecutor::draw_from(const float* rows, const bn_token* tokens, int count, int32_t* drawn) {
+  const bn_cuda_args args = prepare(tokens, count, {sizes_.vocab, samplers_->as<bn_cuda_sampler>()}, cache());
+  const cuda::Steps& steps = program_.steps_for(count);
+  const cuda::EventHold begin(driver_), end(driver_);
+  const size_t bytes = sizeof(float) * sizes_.vocab * count;
+  driver_.check(driver_.to_device(logits_->at(), rows, bytes, stream_), "copying logits");
+  driver_.check(driver_.event_record(begin, stream_), "timing a draw");
+  program_.draw(steps, args, stream_);
+  driver_.check(driver_.event_record(end, stream_), "timing a draw");
+  fetch(drawn, small_->at() + offsetof(Small, best), int64_t{4} * count);
+  float milliseconds = 0;
+  driver_.check(driver_.event_elapsed(&milliseconds, begin, end), "timing a draw");
+  return 1e3 * milliseconds;
 }
 
 // Decodes, and begins the step after it: the GPU knows the next tokens before anybody else. Whoever goes on otherwise finds
 // the keys and values of the step ahead behind those of its sequence, where nobody looks.
-void CudaExecutor::choose_next(const bn_token* tokens, int count, int32_t choices, int32_t* best) {
+void CudaExecutor::draw_next(const bn_token* tokens, int count, const Choice& choice, int32_t* drawn) {
   context_->use();
   const auto all = [&](const std::vector<bn_token>& known, const auto& fits) {
     return known.size() == static_cast<size_t>(count) && std::equal(tokens, tokens + count, known.begin(), fits);
   };
-  const bool begun = ahead_choices_ == choices && all(ahead_, [](const bn_token& a, const bn_token& b) {
+  const bool begun = ahead_choice_ == choice && all(ahead_, [](const bn_token& a, const bn_token& b) {
     return a.id == b.id && a.position == b.position && a.sequence == b.sequence;
   });
   const bool goes_on = begun || all(latest_, [](const bn_token& now, const bn_token& before) {
     return now.sequence == before.sequence && now.position == before.position + 1;
   });
   const int steady = goes_on ? steady_ + 1 : 0;
-  const bn_cuda_args args = begun ? ahead_args_ : next_args(prepare(tokens, count, choices, cache()));
+  const bn_cuda_args args = begun ? ahead_args_ : next_args(prepare(tokens, count, choice, cache()));
   steady_ = steady;
   latest_.assign(tokens, tokens + count);
   ahead_.clear();
@@ -318,10 +382,10 @@ void CudaExecutor::choose_next(const bn_token* tokens, int count, int32_t choice
   const bool leads = room && steady_ >= (count == 1 ? 1 : kSteady);
   if (leads) run(ahead_args_ = next_args(args));
   driver_.check(driver_.event_wait(*answered_), "running on the GPU");
-  std::copy_n(static_cast<const volatile int32_t*>(args.best), count, best);
+  std::copy_n(static_cast<const volatile int32_t*>(args.best), count, drawn);
   if (!leads) return;
-  ahead_choices_ = choices;
-  for (int t = 0; t < count; ++t) ahead_.push_back({best[t], tokens[t].position + 1, tokens[t].sequence, t, -1});
+  ahead_choice_ = choice;
+  for (int t = 0; t < count; ++t) ahead_.push_back({drawn[t], tokens[t].position + 1, tokens[t].sequence, t, -1});
 }
 
 // The same step, its answer in the other of two places of the CPU's memory: the GPU may write one before the other is read.
@@ -345,7 +409,7 @@ void CudaExecutor::fetch(void* to, cuda::Pointer from, int64_t bytes) {
 
 std::vector<cuda::Program::Timing> CudaExecutor::profile(const bn_token* tokens, int count) {
   constexpr int kRounds = 20;
-  const bn_cuda_args args = prepare(tokens, count, sizes_.vocab, cache());
+  const bn_cuda_args args = prepare(tokens, count, {sizes_.vocab, nullptr}, cache());
   const cuda::Steps& steps = program_.steps_for(count);
   program_.profile(steps, args, stream_);
   std::vector<cuda::Program::Timing> timings = program_.profile(steps, args, stream_);

@@ -40,8 +40,12 @@ class CudaExecutor : public Executor {
   void step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache,
             const bn_screen* screen) override;
   const bn_counts& counts() const override { return counts_; }
-  bool chooses() const override { return true; }
-  void choose(const bn_token* tokens, int count, int32_t choices, int32_t* best) override;
+  bool draws() const override { return true; }
+  void draw_as(int sequence, const Sampler& sampler, int32_t choices, int position) override;
+  void draw(const bn_token* tokens, int count, int32_t* drawn) override;
+  // Draws from `rows` of logits instead of those of the model, one for each token. Returns the microseconds that it takes
+  // on the GPU.
+  double draw_from(const float* rows, const bn_token* tokens, int count, int32_t* drawn);
 
   // Of a step, kernel by kernel, each as if it were alone; `step`, as it runs, many in a row; and `ternary`, its ternary
   // products alone, likewise.
@@ -52,8 +56,8 @@ class CudaExecutor : public Executor {
  private:
   // Bytes of the GPU's memory, before any is taken.
   struct MemoryPlan {
-    int64_t weights, kv, buffers, tables, logits, hidden, small;
-    int64_t workspace() const { return buffers + tables + logits + hidden + small; }
+    int64_t weights, kv, buffers, tables, logits, hidden, small, draws, samplers;
+    int64_t workspace() const { return buffers + tables + logits + hidden + small + draws + samplers; }
   };
   MemoryPlan plan_memory(int64_t weights) const;
   void check_room() const;
@@ -63,12 +67,22 @@ class CudaExecutor : public Executor {
   struct Brought {
     int rows, hidden;
   };
-  Brought start(const bn_token* tokens, int count, int32_t choices, const Cache& cache);
-  bn_cuda_args prepare(const bn_token* tokens, int count, int32_t choices, const Cache& cache);
-  void choose_next(const bn_token* tokens, int count, int32_t choices, int32_t* best);
+  // How the next tokens are found: by samplers, or, without any, as the largest logits of ids below `choices`.
+  struct Choice {
+    int32_t choices;
+    bn_cuda_sampler* samplers;
+    bool operator==(const Choice&) const = default;
+  };
+  Choice choice_of(const bn_token* tokens, int count) const;
+  Brought start(const bn_token* tokens, int count, const Choice& choice, const Cache& cache);
+  bn_cuda_args prepare(const bn_token* tokens, int count, const Choice& choice, const Cache& cache);
+  void draw_next(const bn_token* tokens, int count, const Choice& choice, int32_t* drawn);
   bn_cuda_args next_args(bn_cuda_args args);
   void run(const bn_cuda_args& args);
   void fetch(void* to, cuda::Pointer from, int64_t bytes);
+  // Of the cache: keys, values and ids.
+  int64_t position_bytes() const { return kv_position_bytes_ + int64_t{sizeof(int32_t)}; }
+  int64_t sequence_bytes(int positions) const;
 
   const cuda::Driver& driver_;
   const cuda::DeviceFacts device_;
@@ -80,12 +94,19 @@ class CudaExecutor : public Executor {
   const int context_positions_, sequences_, max_rows_;
   MemoryPlan plan_{};
   const bn_counts counts_{};  // nothing is left unread
-  std::unique_ptr<cuda::DeviceMemory> weights_, workspace_, tables_, kv_, logits_, hidden_, small_;
+  std::unique_ptr<cuda::DeviceMemory> weights_, workspace_, tables_, kv_, logits_, hidden_, small_, draws_, samplers_;
+  // What is known here of each sequence's sampler.
+  struct Draws {
+    bool greedy = true;
+    int32_t choices = 0;
+    std::unique_ptr<cuda::DeviceMemory> biases;
+  };
+  std::vector<Draws> known_;
   std::unique_ptr<cuda::PinnedMemory> pinned_;
-  // The step that is under way before it was asked for: of the tokens that were chosen last, should the same sequences go
+  // The step that is under way before it was asked for: of the tokens that were drawn last, should the same sequences go
   // on; and the tokens of the last step that decoded, and how many such steps of the same sequences there have been.
   std::vector<bn_token> ahead_, latest_;
-  int32_t ahead_choices_ = 0;
+  Choice ahead_choice_{};
   bn_cuda_args ahead_args_{};
   int steady_ = 0, turn_ = 0;
   std::unique_ptr<cuda::PinnedMemory> answer_;

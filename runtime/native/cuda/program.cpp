@@ -45,6 +45,8 @@ int amount_of(int unit, const bn_cuda_args& args) {
     case BN_CUDA_HIDDEN: return args.hidden_count;
     case BN_CUDA_RUNS: return args.run_count;
     case BN_CUDA_SINGLES: return args.single_count;
+    case BN_CUDA_CHOSEN: return args.samplers ? 0 : args.logits_count;
+    case BN_CUDA_DRAWN: return args.samplers ? args.logits_count : 0;
     default: return 1;
   }
 }
@@ -137,6 +139,13 @@ void Program::run_ternary(const Steps& steps, bn_cuda_args args, Stream stream) 
     for (const Launch& one : steps.layer) {
       if (is_ternary(one)) launch(one, args, layer, stream);
     }
+  }
+}
+
+void Program::draw(const Steps& steps, bn_cuda_args args, Stream stream) const {
+  for (const Launch& one : steps.prologue) launch(one, args, 0, stream);
+  for (const Launch& one : steps.epilogue) {
+    if (one.of.unit == BN_CUDA_DRAWN) launch(one, args, 0, stream);
   }
 }
 

@@ -48,6 +48,8 @@ class Program {
   void run(const Steps& steps, bn_cuda_args args, Stream stream) const;
   // The ternary products of a step alone, in their order.
   void run_ternary(const Steps& steps, bn_cuda_args args, Stream stream) const;
+  // Of a step only its beginning, which puts the tokens to their texts, and the draw from the rows of logits that are there.
+  void draw(const Steps& steps, bn_cuda_args args, Stream stream) const;
   // Runs a step with a clock around each launch: microseconds by kernel, and how often it ran, in order of first use.
   // Nothing overlaps, so their sum is more than a step takes.
   struct Timing {

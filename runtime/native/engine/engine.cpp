@@ -181,6 +181,10 @@ void Engine::admit() {
     const auto& request = std::get<std::shared_ptr<SequenceRequest>>(waiting_.front());
     const int slot = slots_.acquire(request->tokens(), request->may_reuse_cache());
     if (slot < 0) return;
+    if (const Sampler* sampler = request->sampler(); sampler && executor_->draws()) {
+      const int last = static_cast<int>(request->tokens().size()) - 1;
+      executor_->draw_as(slot, *sampler, request->choices(facts_.vocab), last);
+    }
     request->started(static_cast<int>(slots_.cached(slot).size()));
     active_.push_back({request, slot});
     waiting_.pop_front();
@@ -258,15 +262,12 @@ bool Engine::step() {
 
   const auto started = Clock::now();
   float* logits = reinterpret_cast<float*>(logits_.data());
-  // Below which ids all of them want the largest logit alone; 0 where somebody wants more, or it is not found there.
-  const auto choices_of = [&](const Part& part) { return active_[part.index].request->choices(info.vocab); };
-  const int32_t first = executor_->chooses() ? choices_of(parts[0]) : 0;
-  const bool agreed = std::all_of(parts.begin(), parts.end(), [&](const Part& part) { return choices_of(part) == first; });
-  const int32_t choices = agreed ? first : 0;
-  std::vector<int32_t> best(choices > 0 ? rows : 0);
+  const auto may_be_drawn = [&](const Part& part) { return part.rows == 0 || active_[part.index].request->sampler(); };
+  const bool draws = executor_->draws() && std::all_of(parts.begin(), parts.end(), may_be_drawn);
+  std::vector<int32_t> drawn(draws ? rows : 0);
   // Several rows share one reading of the whole head.
   std::optional<NeededLogits> needed;
-  if (rows == 1 && choices == 0) {
+  if (rows == 1 && !draws) {
     const auto part = std::find_if(parts.begin(), parts.end(), [](const Part& one) { return one.rows > 0; });
     needed = active_[part->index].request->needed(info.vocab);
   }
@@ -276,7 +277,7 @@ bool Engine::step() {
               static_cast<int32_t>(needed->rows.size())};
   }
   const int count = static_cast<int>(batch.size());
-  if (choices > 0) executor_->choose(batch.data(), count, choices, best.data());
+  if (draws) executor_->draw(batch.data(), count, drawn.data());
   else executor_->step(batch.data(), count, logits, nullptr, executor_->cache(), needed ? &screen : nullptr);
 
   std::vector<size_t> ended;
@@ -285,10 +286,10 @@ bool Engine::step() {
     std::vector<int32_t>& cached = slots_.cached(active.slot);
     const auto from = active.request->tokens().begin() + part.first;
     cached.insert(cached.end(), from, from + part.count);
-    float* row = choices > 0 ? nullptr : logits + int64_t{part.row} * info.vocab;
-    const int32_t* chosen = choices > 0 ? best.data() + part.row : nullptr;
+    float* row = draws ? nullptr : logits + int64_t{part.row} * info.vocab;
+    const int32_t* token = draws ? drawn.data() + part.row : nullptr;
     const Next next = active.request->accept(
-        {part.first, part.count, row, chosen, info.vocab, executor_->context(), executor_->pool(), executor_->counts(),
+        {part.first, part.count, row, token, info.vocab, executor_->context(), executor_->pool(), executor_->counts(),
          started});
     if (next == Next::restart) cached.clear();
     if (next == Next::ended) ended.push_back(part.index);

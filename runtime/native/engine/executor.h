@@ -9,6 +9,7 @@
 
 #include "library.h"
 #include "pool.h"
+#include "sampler.h"
 
 namespace bn {
 
@@ -80,11 +81,14 @@ class Executor {
   // What the last step left unread.
   virtual const bn_counts& counts() const = 0;
 
-  // Whether it finds the largest logits itself, so that the logits need not leave its memory.
-  virtual bool chooses() const { return false; }
-  // As step, but gives of each row of logits only the id, below `choices`, of the largest, of equals the lowest; -1
-  // where no logit is a number. Only where chooses().
-  virtual void choose(const bn_token* /*tokens*/, int /*count*/, int32_t /*choices*/, int32_t* /*best*/) {}
+  // Whether it draws tokens itself, so that logits need not leave its memory. What follows is only for those that do.
+  virtual bool draws() const { return false; }
+  // How tokens of a sequence are drawn from now on: as `sampler` would, ids below `choices`, the first of them from the
+  // logits of the token at `position`.
+  virtual void draw_as(int /*sequence*/, const Sampler& /*sampler*/, int32_t /*choices*/, int /*position*/) {}
+  // As step, but gives of each row of logits only the token that is drawn from it: -1 where no logit is a number. A sequence
+  // has one such row in a step.
+  virtual void draw(const bn_token* /*tokens*/, int /*count*/, int32_t* /*drawn*/) {}
 
   // Measures with probes of its own, and returns early when `cancelled` says so.
   virtual MachineLimits measure(const std::function<bool()>& cancelled) = 0;

@@ -59,12 +59,13 @@ bool Generation::ready() const {
 
 std::optional<NeededLogits> Generation::needed(int32_t vocab) {
   if (!options_.screen || (whole_heads_ > 0 && whole_heads_-- > 0)) return std::nullopt;
-  return sampler_.needed(std::min(vocab, options_.vocab));
+  return sampler_.needed(choices(vocab));
 }
 
 int32_t Generation::choose(const StepResult& result) {
-  if (result.best) return *result.best;
-  return sampler_.sample(result.logits, std::min(result.vocab, options_.vocab));
+  if (!result.drawn) return sampler_.sample(result.logits, choices(result.vocab));
+  sampler_.skip();
+  return *result.drawn;
 }
 
 Next Generation::accept(const StepResult& result) {

@@ -46,7 +46,8 @@ class Generation : public SequenceRequest {
   bool ready() const override;
   bool wants_logits(int index) const override { return index + 1 == static_cast<int>(tokens_.size()); }
   std::optional<NeededLogits> needed(int32_t vocab) override;
-  int32_t choices(int32_t vocab) const override { return sampler_.greedy() ? std::min(vocab, options_.vocab) : 0; }
+  const Sampler* sampler() const override { return &sampler_; }
+  int32_t choices(int32_t vocab) const override { return std::min(vocab, options_.vocab); }
   Next accept(const StepResult& result) override;
 
  private:

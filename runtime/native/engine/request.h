@@ -84,8 +84,8 @@ class Request {
 // What a step did for one sequence.
 struct StepResult {
   int first, count;     // it ran tokens [first, first + count) of the sequence
-  float* logits;        // a row of `vocab` for each of them that wanted it, in order; null where `best` is not
-  const int32_t* best;  // the id of each such row's largest logit, -1 where none is a number; or null
+  float* logits;         // a row of `vocab` for each of them that wanted it, in order; null where `drawn` is not
+  const int32_t* drawn;  // the token drawn from each such row, -1 where no logit is a number; or null
   int32_t vocab;
   int32_t context;      // positions that a sequence may have
   ThreadPool& pool;
@@ -113,8 +113,9 @@ class SequenceRequest : public Request {
   virtual bool wants_logits(int index) const = 0;
   // What of a row it needs, where that is less than all of it. Asked once for each row that it has a step to itself for.
   virtual std::optional<NeededLogits> needed(int32_t /*vocab*/) { return std::nullopt; }
-  // Where it needs no more of a row than the id of its largest logit: below which ids. 0: it needs the logits.
-  virtual int32_t choices(int32_t /*vocab*/) const { return 0; }
+  // Where it needs no more of a row than the token that is drawn from it: by what, and below which ids.
+  virtual const Sampler* sampler() const { return nullptr; }
+  virtual int32_t choices(int32_t vocab) const { return vocab; }
   // How many rows it takes of one step.
   virtual int max_rows(int32_t /*vocab*/) const { return INT32_MAX; }
   // Takes the results of a step. `restart`: go on with the new tokens() from an empty cache.
