@@ -8,9 +8,12 @@ export async function exercise(artifact: string): Promise<void> {
     await using model = await openArtifact(artifact, { target: 'cuda', contextLength: 512, sequences: 3 });
     // The programs of 64 tokens and fewer, of 16 and fewer, and of more.
     for (const length of [1, 9, 40, 100]) await model.logits(prompt(length, length));
-    // A step of one token as a graph, and the step after it begun ahead; then the CPU's sampler.
+    // A step of one token as a graph, and the step after it begun ahead; then tokens drawn from all logits, and
+    // from the largest.
     await model.generate(prompt(5), { temperature: 0, maxTokens: 6, ignoreEos: true }).result;
-    await model.generate(prompt(5), { temperature: 1, maxTokens: 3, ignoreEos: true }).result;
+    await model.generate(prompt(5), { temperature: 1, topK: 0, topP: 1, maxTokens: 3, ignoreEos: true }).result;
+    const penalties = { repetitionPenalty: 1.2, presencePenalty: 0.1, logitBias: { 3: 1 } };
+    await model.generate(prompt(5), { temperature: 1, ...penalties, maxTokens: 5, ignoreEos: true }).result;
     // A context that is split.
     await model.generate(prompt(300), { temperature: 0, maxTokens: 4, ignoreEos: true }).result;
     const several = [12, 20, 150].map((length) =>

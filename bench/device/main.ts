@@ -1,7 +1,8 @@
 // Everything about target cuda on one machine with a GPU: builds, checks against the reference, watches with the sanitizer,
 // times, and keeps it all.
 //   node --import tsx bench/device/main.ts [--shape 2b4t] [--heads f16,q6_k] [--out FILE] [--prompts 512,2048]
-//                                          [--only checks,failures,sanitize,times] [--sequences 1,8,64] [--contexts 0,128,2048]
+//                                          [--only checks,draws,failures,sanitize,times] [--sequences 1,8,64]
+//                                          [--contexts 0,128,2048]
 // On a bare machine: npm run bench:device makes a folder that has all it needs but nvcc; run its run.sh there.
 import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -12,6 +13,7 @@ import { compile } from '../../compiler/index.ts';
 import { listGpus } from '../../index.ts';
 import { packageRoot } from '../../package-root.ts';
 import { type Check, check, printCheck } from './checks.ts';
+import { draws } from './draws.ts';
 import { exercise } from './exercise.ts';
 import { failures } from './failures.ts';
 import { type CheckedModel, checkedModels, type HeadEncoding } from './models.ts';
@@ -23,7 +25,7 @@ const { values } = parseArgs({
     shape: { type: 'string', default: '2b4t' },
     heads: { type: 'string', default: 'q6_k' },
     out: { type: 'string' },
-    only: { type: 'string', default: 'checks,failures,sanitize,times' },
+    only: { type: 'string', default: 'checks,draws,failures,sanitize,times' },
     prompts: { type: 'string', default: '512,2048' },
     sequences: { type: 'string', default: '1,8,64' },
     contexts: { type: 'string', default: '0,128,2048' },
@@ -82,6 +84,7 @@ async function run(scratch: string): Promise<void> {
     }
     await keep('checks', done);
   }
+  if (parts.includes('draws')) await keep('draws', await draws(artifacts, scratch));
   if (parts.includes('failures')) await keep('failures', await failures(artifacts.get('default')!, scratch));
   if (parts.includes('sanitize')) await keep('sanitizer', await sanitize(artifacts));
   console.log(file);

@@ -5,7 +5,7 @@ import { type Shape, synthesize } from '../shapes/index.ts';
 export type HeadEncoding = 'f16' | 'q8_0' | 'q6_k';
 
 /** Small models that take the paths which the default model does not: other heads, heads of 128, no sub-norms. */
-const SMALL: Shape = {
+export const SMALL: Shape = {
   architecture: 'bitnet-b1.58',
   embedding: 512,
   ffn: 1152,

@@ -24,6 +24,11 @@ constexpr const char* kUsage = R"(runner COMMAND ...
                                             float32, little-endian, [tokens][vocabulary]; what the head reads, likewise
   profile FATBIN WEIGHTS --tokens N --position P --sequences S
                                             times the kernels of a step of N tokens in each of S sequences, one JSON line each
+  draw FATBIN WEIGHTS IN                    draws tokens on the GPU and by the CPU's sampler, from logits that are given:
+                                            one JSON line says how many differ, which were drawn, and in what time
+      IN   int32 sequences, steps; of each sequence: float64 temperature, top-k, top-p, min-p, repetition, presence and
+           frequency penalty, last n; uint64 seed; int32 biases, and of each int32 id, float32 bias; int32 tokens, and
+           each of them; then float32 logits [steps][sequences][vocabulary]
   kernel LIBRARY NAME IN OUT                runs one kernel between guard pages
       IN   int32 tokens, accumulate, group_begin, group_end, m, k (both padded to 16); packed weights [m * k / 4];
            float32 group scales [m / 16]; int8 q [tokens][k]; {float32, int32} quant [tokens]; float32 y [tokens][m]
@@ -148,6 +153,13 @@ class Input {
 
   void read(bn::GuardedPages& to) { read(to.data(), to.bytes()); }
 
+  template <typename Value>
+  Value next() {
+    Value value;
+    read(&value, sizeof(value));
+    return value;
+  }
+
   void expect_end() const {
     if (at_ != static_cast<int64_t>(bytes_.size())) throw std::runtime_error("the input is too long");
   }
@@ -156,6 +168,90 @@ class Input {
   std::vector<char> bytes_;
   int64_t at_ = 0;
 };
+
+int draw(const Arguments& arguments) {
+  Input input(arguments.at(2));
+  struct Text {
+    bn::Sampler sampler;
+    std::vector<int32_t> tokens;
+    size_t given;
+  };
+  std::vector<Text> texts;
+  const auto integer = [&] { return input.next<int32_t>(); };
+  const auto number = [&] { return input.next<double>(); };
+  const int sequences = integer(), steps = integer();
+  size_t longest = 0;
+  for (int s = 0; s < sequences; ++s) {
+    bn::SamplingOptions options;
+    options.temperature = number();
+    options.top_k = static_cast<int>(number());
+    options.top_p = number();
+    options.min_p = number();
+    options.repetition_penalty = number();
+    options.presence_penalty = number();
+    options.frequency_penalty = number();
+    options.penalty_last_n = static_cast<int>(number());
+    options.seed = input.next<uint64_t>();
+    for (int i = integer(); i > 0; --i) {
+      const int32_t id = integer();
+      options.logit_bias.emplace_back(id, input.next<float>());
+    }
+    std::vector<int32_t> tokens;
+    for (int i = integer(); i > 0; --i) tokens.push_back(integer());
+    if (tokens.empty()) throw std::runtime_error("a text has no tokens");
+    longest = std::max(longest, tokens.size());
+    texts.push_back({bn::Sampler(options), tokens, tokens.size()});
+  }
+
+  bn::ExecutorOptions executor_options;
+  executor_options.library = arguments.at(0);
+  executor_options.weights = arguments.at(1);
+  executor_options.context = static_cast<int>(longest) + steps;
+  executor_options.sequences = sequences;
+  bn::CudaExecutor executor(executor_options);
+  const int32_t vocab = executor.sizes().vocab;
+  for (int s = 0; s < sequences; ++s) {
+    Text& text = texts[s];
+    const int last = static_cast<int>(text.tokens.size()) - 1;
+    for (int i = 0; i <= last; ++i) {
+      text.sampler.accept(text.tokens[i]);
+      const bn_token token{text.tokens[i], i, s, -1, -1};
+      if (i < last) executor.step(&token, 1, nullptr);
+    }
+    executor.draw_as(s, text.sampler, vocab, last);
+  }
+  std::vector<float> rows(static_cast<size_t>(sequences) * vocab);
+  std::vector<int32_t> drawn(sequences);
+  std::vector<double> times;
+  int differ = 0;
+  for (int step = 0; step < steps; ++step) {
+    input.read(rows.data(), static_cast<int64_t>(rows.size() * sizeof(float)));
+    std::vector<bn_token> batch;
+    for (int s = 0; s < sequences; ++s) {
+      const std::vector<int32_t>& tokens = texts[s].tokens;
+      batch.push_back({tokens.back(), static_cast<int32_t>(tokens.size()) - 1, s, s, -1});
+    }
+    times.push_back(executor.draw_from(rows.data(), batch.data(), sequences, drawn.data()));
+    for (int s = 0; s < sequences; ++s) {
+      const int32_t id = texts[s].sampler.sample(rows.data() + static_cast<int64_t>(s) * vocab, vocab);
+      differ += id != drawn[s];
+      if (id < 0) texts[s].sampler.skip();  // a text would end here
+      texts[s].tokens.push_back(std::max(id, 0));
+      texts[s].sampler.accept(std::max(id, 0));
+    }
+  }
+  input.expect_end();
+  std::sort(times.begin(), times.end());
+  std::printf("{\"drawn\":%d,\"differ\":%d,\"microseconds\":%.2f,\"texts\":[", sequences * steps, differ,
+              times.empty() ? 0 : times[times.size() / 2]);
+  for (const Text& text : texts) {
+    std::printf(&text == texts.data() ? "[" : ",[");
+    for (size_t i = text.given; i < text.tokens.size(); ++i) std::printf(i > text.given ? ",%d" : "%d", text.tokens[i]);
+    std::printf("]");
+  }
+  std::printf("]}\n");
+  return 0;
+}
 
 int kernel(const Arguments& arguments) {
   const bn::ModelLibrary library(arguments.at(0));
@@ -213,7 +309,8 @@ int run(const Arguments& arguments) {
     int (*run)(const Arguments&);
   };
   const std::vector<Command> commands = {
-      {"list", 1, list}, {"selftest", 2, self_test}, {"logits", 2, logits}, {"profile", 2, profile}, {"kernel", 4, kernel}};
+      {"list", 1, list},       {"selftest", 2, self_test}, {"logits", 2, logits},
+      {"profile", 2, profile}, {"draw", 3, draw},          {"kernel", 4, kernel}};
   if (arguments.empty()) throw Usage("no command given");
   for (const Command& command : commands) {
     if (command.name != arguments[0]) continue;
