@@ -16,7 +16,7 @@ constexpr int kBlockThreads = 1024;
 
 using Sum = unsigned long long;
 
-inline unsigned phases = 0;
+inline thread_local unsigned phases = 0;
 
 template <class Work>
 void phase(Work work) {

@@ -1,6 +1,5 @@
 // What draws tokens on a GPU, run thread by thread on this CPU, against the engine's sampler: token for token.
 import { execFile } from 'node:child_process';
-import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { suite } from 'uvu';
@@ -8,19 +7,13 @@ import * as assert from 'uvu/assert';
 import { findCompiler } from '../../compiler/build/toolchain.ts';
 import { packageRoot } from '../../package-root.ts';
 import { targets } from '../../targets/index.ts';
+import { copyDrawing } from '../support/draw-on-cpu.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 const run = promisify(execFile);
 
 /** Texts by vocabulary: of one slice and of many, whole slices and not. */
 const TEXTS: Readonly<Record<number, number>> = { 1: 100, 7: 200, 1000: 120, 4096: 30, 4097: 30, 32000: 8, 128256: 2 };
-
-/** Files of the program's that are the same on a GPU, and what stands for a block of its threads. */
-const SOURCES = [
-  ...['abi.h', 'cuda.h', 'sampling.h'].map((file) => join('artifact', file)),
-  ...['candidate.cuh', 'draw.cuh', 'text.cuh'].map((file) => join('templates', 'cuda', file)),
-  ...['block.cuh', 'sampling.cpp'].map((file) => join('test', 'conformance', file)),
-];
 
 const sampling = suite('sampling as GPUs do');
 const folder = temporaryFolder('sampling');
@@ -30,11 +23,13 @@ const compiler = await findCompiler(targets[0]);
 let building: Promise<string> | undefined;
 
 async function build(): Promise<string> {
-  for (const file of SOURCES) copyFileSync(join(root, file), join(folder, file.split(/[\\/]/).at(-1)!));
+  copyDrawing(folder);
   const program = join(folder, 'sampling');
   const flags = ['-std=c++20', '-O2', '-Wall', '-Wextra', '-Werror', '-Wno-unknown-pragmas'];
   const includes = [folder, join(root, 'runtime', 'native'), root].map((path) => `-I${path}`);
-  const sources = [join(folder, 'sampling.cpp'), join(root, 'runtime', 'native', 'engine', 'sampler.cpp')];
+  const sources = ['test/conformance/sampling.cpp', 'runtime/native/engine/sampler.cpp'].map((file) =>
+    join(root, file),
+  );
   await run(compiler.command, [...flags, ...includes, ...sources, '-o', program]);
   return program;
 }

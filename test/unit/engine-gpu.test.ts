@@ -2,9 +2,9 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Cubin, packCubins } from '../../compiler/build/cubins.ts';
-import { type LoadOptions, listGpus, openArtifact } from '../../runtime/src/index.ts';
+import { type GenerateOptions, type LoadOptions, listGpus, type Model, openArtifact } from '../../runtime/src/index.ts';
 import { contextLog, gpuArtifact, isFake, PROGRAM, pretend, rerunWithFakeGpu } from '../fixtures/fake-gpu/fake-gpu.ts';
-import { A, VOCAB } from '../fixtures/toy-model/toy.ts';
+import { A, openToy, type Table, VOCAB } from '../fixtures/toy-model/toy.ts';
 import { skip } from '../support/beds.ts';
 import { refusal as refusalOf } from '../support/refusal.ts';
 
@@ -13,6 +13,29 @@ const refusal = (work: Promise<unknown>) => refusalOf(() => work);
 const MIB = 1 << 20;
 const LETTERS = 'bcdefghijklmnopqrstuvwxyzabcdefgh';
 const greedy = { temperature: 0, maxTokens: LETTERS.length, ignoreEos: true };
+
+const openTable = (table: Table, sequences: number) =>
+  openArtifact(gpuArtifact(PROGRAM, 'model.fatbin', { table }), { target: 'cuda', threads: 1, sequences });
+
+/** Logits of all sizes, some of them equal, and some that cannot be drawn. */
+const uneven: Table = (from, to) => {
+  const mixed = Math.imul(from * VOCAB + to + 1, 0x9e3779b1) >>> 8;
+  if (mixed % 97 === 0) return mixed % 2 === 0 ? Number.NaN : Number.NEGATIVE_INFINITY;
+  return Math.round(12 * (mixed / 2 ** 24) ** 3 * 8) / 8;
+};
+
+const NEUTRAL = { topK: 0, topP: 1, minP: 0 } as const;
+const penalties = { repetitionPenalty: 1.3, presencePenalty: 0.4, frequencyPenalty: 0.1 } as const;
+const SETTINGS: readonly GenerateOptions[] = [
+  { temperature: 0 },
+  { temperature: 0, ...penalties },
+  { ...NEUTRAL, temperature: 1, seed: 1 },
+  { ...NEUTRAL, temperature: 0.8, minP: 0.05, seed: 2 },
+  { ...NEUTRAL, temperature: 1.5, topK: 20, seed: 3 },
+  { ...NEUTRAL, temperature: 1.1, topP: 0.9, ...penalties, penaltyLastN: 3, seed: 4 },
+  { temperature: 1.2, topK: 100, topP: 0.97, minP: 0.01, seed: 5 },
+  { temperature: 1, topK: 50, ...penalties, logitBias: { 5: 4, 77: Number.NEGATIVE_INFINITY, 300: 9 }, seed: 6 },
+];
 
 async function open(options: LoadOptions = {}) {
   return openArtifact(gpuArtifact(), { target: 'cuda', threads: 1, ...options });
@@ -47,19 +70,60 @@ function define(): void {
     assert.match(error.hint!, '0 (Fake GPU 0), 1 (Fake GPU 1)');
   });
 
-  test('tokens are those of the table, whether the GPU chooses them or the CPU does', async () => {
+  test('tokens are those of the table', async () => {
     const model = await open();
     assert.is((await model.generate([A], greedy).result).text, LETTERS);
-    // The CPU's sampler, among one.
-    assert.is((await model.generate([A], { ...greedy, temperature: 1, topK: 1 }).result).text, LETTERS);
     const { data } = await model.logits([3, 4]);
     assert.equal([data[4], data[5], data[VOCAB + 4], data[VOCAB + 5]], [10, 0, 0, 10]);
     await model.dispose();
   });
 
-  test('a float32 cache has programs of its own, and twice the memory', async () => {
+  test('tokens drawn with all kinds of settings are those that the CPU draws, alone and in company', async () => {
+    const cpu = await openToy({ table: uneven }, { threads: 1 });
+    const gpu = await openTable(uneven, 5);
+    const tokensOf = async (model: Model, options: GenerateOptions, prompt = [A, 7, 9]) =>
+      (await model.generate(prompt, { maxTokens: 40, ignoreEos: true, ...options }).result).tokens;
+    const expected = await Promise.all(SETTINGS.map((options) => tokensOf(cpu, options)));
+    for (const [i, options] of SETTINGS.entries()) assert.equal(await tokensOf(gpu, options), expected[i], String(i));
+    assert.equal(await Promise.all(SETTINGS.map((options) => tokensOf(gpu, options))), expected);
+    // Beside somebody who wants logits it is the CPU that draws, now and then.
+    const [mixed] = await Promise.all([
+      Promise.all(SETTINGS.map((options) => tokensOf(gpu, options))),
+      gpu.logits(Array.from({ length: 200 }, (_, i) => i)),
+    ]);
+    assert.equal(mixed, expected);
+    // A text that goes on from what is cached, and one where the cache is of another text.
+    const options = SETTINGS.at(-1)!;
+    const longer = [A, 7, 9, ...expected.at(-1)!];
+    assert.equal(await tokensOf(gpu, options, longer), await tokensOf(cpu, options, longer));
+    assert.equal(await tokensOf(gpu, options, [3, 3, 3]), await tokensOf(cpu, options, [3, 3, 3]));
+    await Promise.all([cpu.dispose(), gpu.dispose()]);
+  });
+
+  test('a text that ends early leaves the others as they are', async () => {
+    const gpu = await openTable(uneven, 3);
+    const options = { ...SETTINGS.at(-1)!, maxTokens: 60, ignoreEos: true };
+    const { tokens } = await gpu.generate([A], options).result;
+    const early = async () => {
+      for await (const _ of gpu.generate([5], { ...options, seed: 9 })) return;
+    };
+    const told = gpu.generate([A], options).result;
+    for (let i = 0; i < 10; i++) await early();
+    assert.equal((await told).tokens, tokens);
+    await gpu.dispose();
+  });
+
+  test('where no logit is a number the generation fails', async () => {
+    const model = await openTable(() => Number.NaN, 1);
+    const { message } = await refusal(model.generate([A], { temperature: 1 }).result);
+    assert.match(message, 'logits that are not numbers');
+    await model.dispose();
+  });
+
+  test('a float32 cache has programs of its own, and more memory', async () => {
     const [half, single] = [await open(), await open({ kv: 'f32' })];
-    assert.is(single.memory().kv, 2 * half.memory().kv);
+    // Beside keys and values, a token's id.
+    assert.is(single.memory().kv * (4 + 4), half.memory().kv * (8 + 4));
     const last = async (model: typeof half) => (await model.logits([5, 6])).data.at(-1);
     assert.equal([await last(half), await last(single)], [0, 5]);
     await Promise.all([half.dispose(), single.dispose()]);
@@ -96,7 +160,7 @@ function define(): void {
       String(shares),
     );
     const { weights, kv, workspace } = model.memory();
-    assert.equal([weights, kv], [VOCAB * VOCAB * 4, 2 * 100 * 4]);
+    assert.equal([weights, kv], [VOCAB * VOCAB * 4, 2 * 1024]);
     assert.ok(workspace > 0);
     await model.dispose();
   });
@@ -105,16 +169,16 @@ function define(): void {
     const model = await open({ sequences: 2 });
     const { weights, workspace } = model.memory();
     await model.dispose();
-    // Beside 64 MiB that are left to the driver there is room for 1000 bytes of cache.
-    pretend({ memory: weights + workspace + 64 * MIB + 1000 });
+    // Beside 64 MiB that are left to the driver there is room for 2000 bytes of cache: three times 256 for each sequence.
+    pretend({ memory: weights + workspace + 64 * MIB + 2000 });
     const tight = await refusal(open({ sequences: 2, contextLength: 200 }));
     assert.match(
       tight.message,
       /does not fit Fake GPU 0: weights 1 MiB, KV cache of 2 sequences of 200 positions 1 MiB/,
     );
     assert.match(tight.message, /free are \d+ MiB of \d+ MiB/);
-    assert.is(tight.hint, 'With 2 sequences, a contextLength of 125 fits; fewer sequences have room for more.');
-    const fits = await open({ sequences: 2, contextLength: 125 });
+    assert.is(tight.hint, 'With 2 sequences, a contextLength of 96 fits; fewer sequences have room for more.');
+    const fits = await open({ sequences: 2, contextLength: 96 });
     await fits.dispose();
     pretend({ memory: 50 * MIB });
     const none = await refusal(open());
