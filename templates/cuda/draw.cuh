@@ -4,7 +4,8 @@
 // largest logit, `weigh` adds up weights. In `draw` one block has the row. Top-k, top-p and the draw ask it the same: with
 // which candidate, in order of logits, does a running sum (of ones, of weights) reach a certain value? A histogram over the
 // distance from the largest logit, which `weigh` made, says in which bin that is; then only the bin's candidates are looked
-// at, and bins of too many are cut into finer ones. Where nothing but min-p cuts, tokens are drawn in order of their ids.
+// at, in stretches of the row whose largest logit is not below that bin, and bins of too many are cut into finer ones. Where
+// nothing but min-p cuts, tokens are drawn in order of their ids.
 #pragma once
 
 #include "block.cuh"
@@ -12,41 +13,45 @@
 #include "cuda.h"
 #include "text.cuh"
 
-constexpr int kSlice = 4 * kBlockThreads;  // logits
-constexpr int kBins = kBlockThreads;       // of 1/32 each
-constexpr int kFew = 1024;                 // candidates that are compared with each other
+constexpr int kWarps = kBlockThreads / 32;
+constexpr int kStretch = 4 * 32, kSlice = kWarps * kStretch;  // logits
+constexpr int kBins = kBlockThreads;                          // of 1/32 each
+constexpr int kFew = 1024;                                    // candidates that are compared with each other
+constexpr int kNear = 512;                                    // stretches that are looked at alone
+constexpr int kWindow = 1024;                                 // tokens of a text that penalties have at hand
 
 // What the launches tell each other of one row: args.draws.
+template <int Vocab>
 struct Draw {
-  Sum counts[kBins];    // of candidates, by bin
-  Sum plain[kBins];     // their weights at temperature 1, which top-p goes by
-  Sum weights[kBins];   // and at the sequence's; or, where tokens are drawn in order of ids, that of each slice
-  Sum largest[kBins];   // candidate of each slice
+  static constexpr int kSlices = (Vocab + kSlice - 1) / kSlice, kStretches = kSlices * kWarps;
+  static_assert(kSlices <= kBins);
+  Sum counts[kBins];        // of candidates, by bin
+  Sum plain[kBins];         // their weights at temperature 1, which top-p goes by
+  Sum weights[kBins];       // and at the sequence's; or, where tokens are drawn in order of ids, that of each slice
+  Sum largest[kStretches];  // candidate of each stretch
 };
 
 // The sequence that a row of logits belongs to.
+template <int Vocab>
 struct DrawnRow {
-  const bn_cuda_args &args;
-  const int row, slices;
-  int at = 0, position = 0, choices = 0;
+  static constexpr int kStretches = Draw<Vocab>::kStretches;
+  int position = 0, choices = 0;
   bn_cuda_sampler *sampler = nullptr;
   bn_sampling settings = {};
   float *logits = nullptr;
-  Draw &draw;
+  Draw<Vocab> &draw;
 
-  __device__ DrawnRow(const bn_cuda_args &args, int row, int slices, int vocab, int &found)
-      : args(args), row(row), slices(slices), draw(reinterpret_cast<Draw *>(args.draws)[row]) {
+  __device__ DrawnRow(const bn_cuda_args &args, int row, int &found) : draw(reinterpret_cast<Draw<Vocab> *>(args.draws)[row]) {
     phase([&](int t) {
       for (int i = t; i < args.token_count; i += kBlockThreads) {
         if (fresh(&args.tokens[i].logits_row) == row) found = i;
       }
     });
-    at = found;
-    position = fresh(&args.tokens[at].position);
-    sampler = args.samplers + fresh(&args.tokens[at].sequence);
+    position = fresh(&args.tokens[found].position);
+    sampler = args.samplers + fresh(&args.tokens[found].sequence);
     settings = sampler->settings;
     choices = sampler->choices;
-    logits = args.logits + int64_t{row} * vocab;
+    logits = args.logits + int64_t{row} * Vocab;
   }
 
   // Whether top-k or top-p cut: then candidates are in order of their logits.
@@ -60,24 +65,28 @@ struct DrawnRow {
     phase([&](int t) {
       if (t == 0) shared = 0;
     });
-    phase([&](int t) { raise_to(&shared, t < slices ? fresh(&draw.largest[t]) : 0); });
+    phase([&](int t) {
+      Sum largest = 0;
+      for (int i = t; i < kStretches; i += kBlockThreads) {
+        const Sum one = fresh(&draw.largest[i]);
+        largest = one > largest ? one : largest;
+      }
+      raise_to(&shared, largest);
+    });
     return shared;
   }
 
-  // Calls see(id, logit) for every candidate of [first, end) that is one of thread t.
+  // Calls see(id, logit) for those candidates of a stretch that are thread t's.
   template <class See>
-  __device__ void each(int first, int end, int t, See see) const {
-    constexpr int kAtOnce = 8;
-    for (int id = first + t; id < end; id += kAtOnce * kBlockThreads) {
-      float x[kAtOnce];
+  __device__ void each_of(int stretch, int t, See see) const {
+    constexpr int kEach = kStretch / 32;
+    const int first = stretch * kStretch + t % 32;
+    float x[kEach];
 #pragma unroll
-      for (int i = 0; i < kAtOnce; ++i) {
-        x[i] = id + i * kBlockThreads < end ? fresh(logits + id + i * kBlockThreads) : forbidden();
-      }
+    for (int i = 0; i < kEach; ++i) x[i] = first + 32 * i < choices ? fresh(logits + first + 32 * i) : forbidden();
 #pragma unroll
-      for (int i = 0; i < kAtOnce; ++i) {
-        if (bn_may_be_drawn(x[i])) see(id + i * kBlockThreads, bn_bounded(x[i]));
-      }
+    for (int i = 0; i < kEach; ++i) {
+      if (bn_may_be_drawn(x[i])) see(first + 32 * i, bn_bounded(x[i]));
     }
   }
 };
@@ -92,54 +101,56 @@ __device__ __forceinline__ int bin_of(float logit, float largest) {
 
 struct AdjustShared {
   int found;
-  Sum largest;
+  int window[kWindow];
+  Sum largest[kWarps];
 };
 
-__device__ __forceinline__ void adjust_logits(const bn_cuda_args &args, int slice, int slices, int row, int vocab,
-                                              AdjustShared &s) {
-  const DrawnRow of(args, row, slices, vocab, s.found);
+template <int Vocab>
+__device__ __forceinline__ void adjust_logits(const bn_cuda_args &args, int slice, int row, AdjustShared &s) {
+  const DrawnRow<Vocab> of(args, row, s.found);
   const int first = slice * kSlice, end = min(first + kSlice, of.choices);
   const auto is_here = [&](int id) { return first <= id && id < end; };
   const auto logit = [&](int id) {
     const float x = fresh(of.logits + id);
     return bn_may_be_drawn(x) ? bn_bounded(x) : forbidden();
   };
+  // The last tokens, this one included; the latest of them are at hand.
+  const int last = of.position + 1, begin = max(0, last - of.settings.penalty_last_n), cached = max(begin, last - kWindow);
+  const int *text = text_of(args, static_cast<int>(of.sampler - args.samplers));
+  const auto token = [&](int i) { return i >= cached ? s.window[i - cached] : fresh(text + i); };
   phase([&](int t) {
-    if (t == 0) s.largest = 0;
-    for (int bin = slice * kBlockThreads + t; bin < kBins; bin += slices * kBlockThreads) {
-      of.draw.counts[bin] = of.draw.plain[bin] = of.draw.weights[bin] = 0;
-    }
+    if (t < kWarps) s.largest[t] = 0;
+    if (cached + t < last) s.window[t] = fresh(text + cached + t);
+    if (slice == 0) of.draw.counts[t] = of.draw.plain[t] = of.draw.weights[t] = 0;
     for (int i = t; i < of.sampler->bias_count; i += kBlockThreads) {
       const bn_bias bias = of.sampler->biases[i];
       if (is_here(bias.id)) of.logits[bias.id] = logit(bias.id) + bias.bias;
     }
   });
-  // The last tokens, this one included; the first of equal ones counts them all.
-  const int last = of.position + 1, begin = max(0, last - of.settings.penalty_last_n);
-  const int *text = text_of(args, static_cast<int>(of.sampler - args.samplers));
+  // The first of equal tokens counts them all.
   phase([&](int t) {
     for (int i = begin + t; i < last; i += kBlockThreads) {
-      const int id = fresh(text + i);
+      const int id = token(i);
       if (!is_here(id)) continue;
       bool first_of_equals = true;
-      for (int j = begin; j < i && first_of_equals; ++j) first_of_equals = fresh(text + j) != id;
+      for (int j = begin; j < i && first_of_equals; ++j) first_of_equals = token(j) != id;
       if (!first_of_equals) continue;
       int count = 1;
-      for (int j = i + 1; j < last; ++j) count += fresh(text + j) == id;
+      for (int j = i + 1; j < last; ++j) count += token(j) == id;
       const float x = logit(id);
       if (bn_may_be_drawn(x)) of.logits[id] = bn_penalised(x, count, of.settings);
     }
   });
   phase([&](int t) {
     Sum largest = 0;
-    for (int id = first + t; id < end; id += kBlockThreads) {
-      const Sum one = candidate(fresh(of.logits + id), id);
+    of.each_of(slice * kWarps + t / 32, t, [&](int id, float x) {
+      const Sum one = candidate(x, id);
       largest = one > largest ? one : largest;
-    }
-    raise_to(&s.largest, largest);
+    });
+    raise_to(&s.largest[t / 32], largest);
   });
   phase([&](int t) {
-    if (t == 0) of.draw.largest[slice] = s.largest;
+    if (t < kWarps) of.draw.largest[slice * kWarps + t] = s.largest[t];
   });
 }
 
@@ -152,10 +163,9 @@ struct WeighShared {
   unsigned counts[kBins], plain[2][kBins], weights[2][kBins];
 };
 
-__device__ __forceinline__ void weigh_logits(const bn_cuda_args &args, int slice, int slices, int row, int vocab,
-                                             WeighShared &s) {
-  const DrawnRow of(args, row, slices, vocab, s.found);
-  const int first = slice * kSlice, end = min(first + kSlice, of.choices);
+template <int Vocab>
+__device__ __forceinline__ void weigh_logits(const bn_cuda_args &args, int slice, int row, WeighShared &s) {
+  const DrawnRow<Vocab> of(args, row, s.found);
   const Sum best = of.largest(s.largest);
   if (best == 0 || of.settings.rate == 0) return;
   const float largest = logit_of(best);
@@ -166,7 +176,7 @@ __device__ __forceinline__ void weigh_logits(const bn_cuda_args &args, int slice
     });
     phase([&](int t) {
       Sum sum = 0;
-      of.each(first, end, t, [&](int, float x) {
+      of.each_of(slice * kWarps + t / 32, t, [&](int, float x) {
         if (x >= least) sum += bn_weight(x, largest, of.settings.rate);
       });
       add_up(&s.sum, sum);
@@ -183,7 +193,7 @@ __device__ __forceinline__ void weigh_logits(const bn_cuda_args &args, int slice
   };
   phase([&](int t) { s.counts[t] = s.plain[0][t] = s.plain[1][t] = s.weights[0][t] = s.weights[1][t] = 0; });
   phase([&](int t) {
-    of.each(first, end, t, [&](int, float x) {
+    of.each_of(slice * kWarps + t / 32, t, [&](int, float x) {
       const int bin = bin_of(x, largest);
       add_to(&s.counts[bin], 1u);
       if (of.takes_top_p()) add(s.plain, bin, bn_weight(x, largest, BN_HALVINGS));
@@ -203,6 +213,7 @@ __device__ __forceinline__ void weigh_logits(const bn_cuda_args &args, int slice
 
 struct DrawShared {
   int found, bin;
+  unsigned near, stretches[kNear];
   Sum largest, sum, before, low, high, answer;
   Sum running[2][kBins];
   Sum counts[kBins];
@@ -210,15 +221,16 @@ struct DrawShared {
   Sum few[kFew], weights[kFew];
 };
 
+template <int Vocab>
 struct Drawing {
   DrawShared &s;
-  const DrawnRow of;
+  const DrawnRow<Vocab> of;
   const Sum best;
   const float largest;
   int from = 0;  // which of s.running holds the sums
 
-  __device__ Drawing(const bn_cuda_args &args, int row, int slices, int vocab, DrawShared &s)
-      : s(s), of(args, row, slices, vocab, s.found), best(of.largest(s.largest)), largest(logit_of(best)) {}
+  __device__ Drawing(const bn_cuda_args &args, int row, DrawShared &s)
+      : s(s), of(args, row, s.found), best(of.largest(s.largest)), largest(logit_of(best)) {}
 
   // Makes value(bin) of every bin running sums.
   template <class Value>
@@ -244,14 +256,37 @@ struct Drawing {
     return bin;
   }
 
+  // Finds the stretches that have candidates in a bin or in better ones.
+  __device__ void look_near(int bin) {
+    phase([&](int t) {
+      if (t == 0) s.near = 0;
+    });
+    phase([&](int t) {
+      for (unsigned i = t; i < of.kStretches; i += kBlockThreads) {
+        const Sum one = fresh(&of.draw.largest[i]);
+        if (one == 0 || bin_of(logit_of(one), largest) > bin) continue;
+        const unsigned at = add_to(&s.near, 1u);
+        if (at < kNear) s.stretches[at] = i;
+      }
+    });
+  }
+  // Calls see(id, logit) for those of their candidates that are thread t's, or of all where those are too many.
+  template <class See>
+  __device__ void each_near(int t, See see) const {
+    const bool all = s.near > kNear;
+    const unsigned count = all ? of.kStretches : s.near;
+    for (unsigned i = t / 32; i < count; i += kWarps) of.each_of(all ? i : s.stretches[i], t, see);
+  }
+
   // The candidate with which the running sum of weights reaches `wanted`; `bins` are their sums, as add_up_bins has them.
   template <class Weight>
   __device__ Sum find(Sum wanted, Weight weight) {
     const int bin = enter(wanted);
+    look_near(bin);
     // Better candidates are smaller here: in low to high are those that may be it.
     Sum low = 0, high = ~Sum{0}, count = fresh(&of.draw.counts[bin]);
     const auto each = [&](int t, auto see) {
-      of.each(0, of.choices, t, [&](int id, float x) {
+      each_near(t, [&](int id, float x) {
         const Sum place = ~candidate(x, id);
         if (bin_of(x, largest) == bin && low <= place && place <= high) see(place, x);
       });
@@ -315,12 +350,13 @@ struct Drawing {
   template <class Weight>
   __device__ Sum sum_to(Sum last, Weight weight) {
     const int bin = bin_of(logit_of(last), largest);
+    look_near(bin);
     phase([&](int t) {
       if (t == 0) s.sum = before(bin);
     });
     phase([&](int t) {
       Sum sum = 0;
-      of.each(0, of.choices, t, [&](int id, float x) {
+      each_near(t, [&](int id, float x) {
         if (bin_of(x, largest) == bin && candidate(x, id) >= last) sum += weight(x);
       });
       add_up(&s.sum, sum);
@@ -352,7 +388,7 @@ struct Drawing {
 
   // One draw of what min-p leaves, in order of ids: four of them are a bin.
   __device__ int draw_by_ids(Sum random) {
-    add_up_bins([&](int t) { return t < of.slices ? fresh(&of.draw.weights[t]) : 0; });
+    add_up_bins([&](int t) { return t < Draw<Vocab>::kSlices ? fresh(&of.draw.weights[t]) : 0; });
     Sum wanted = bn_drawn(total(), random);
     const int first = enter(wanted) * kSlice;
     const float least = of.least(largest);

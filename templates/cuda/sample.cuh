@@ -11,7 +11,7 @@ __device__ __forceinline__ void adjust_slice(const bn_cuda_args &args) {
   __shared__ AdjustShared shared;
   let_next_begin();
   wait_for_inputs();
-  adjust_logits(args, blockIdx.x, gridDim.x, blockIdx.y, S::rows, shared);
+  adjust_logits<S::rows>(args, blockIdx.x, blockIdx.y, shared);
 }
 
 template <class S>
@@ -19,7 +19,7 @@ __device__ __forceinline__ void weigh_slice(const bn_cuda_args &args) {
   __shared__ WeighShared shared;
   let_next_begin();
   wait_for_inputs();
-  weigh_logits(args, blockIdx.x, gridDim.x, blockIdx.y, S::rows, shared);
+  weigh_logits<S::rows>(args, blockIdx.x, blockIdx.y, shared);
 }
 
 template <class S>
@@ -27,7 +27,6 @@ __device__ __forceinline__ void draw(const bn_cuda_args &args) {
   __shared__ DrawShared shared;
   let_next_begin();
   wait_for_inputs();
-  const int slices = (S::rows + kSlice - 1) / kSlice;
-  const int id = Drawing(args, blockIdx.y, slices, S::rows, shared).run();
+  const int id = Drawing<S::rows>(args, blockIdx.y, shared).run();
   if (threadIdx.x == 0) answer(args, blockIdx.y, id);
 }

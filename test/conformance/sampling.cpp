@@ -1,6 +1,6 @@
 // Draws tokens by the kernels of templates/cuda/draw.cuh, run on this CPU, and by the engine's sampler, for
 // sampling.test.ts: the same rows of logits, settings, texts and seeds.
-//   arguments  VOCAB, how many texts, SEED
+//   arguments  vocabulary (one of those at the end), how many texts, seed
 //   stdout     one JSON line: how many tokens were drawn, how many of them differ, and the first that does
 #include <cmath>
 #include <cstdio>
@@ -8,6 +8,7 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/sampler.h"
@@ -16,7 +17,7 @@
 namespace {
 
 constexpr int kRows = 3;       // of a step, each of a sequence of its own
-constexpr int kPositions = 40;
+constexpr int kPositions = 1200;
 constexpr float kInfinity = std::numeric_limits<float>::infinity(), kNone = std::numeric_limits<float>::quiet_NaN();
 
 std::mt19937_64 generator;
@@ -71,7 +72,7 @@ struct Text {
   std::vector<int32_t> tokens;
 
   explicit Text(int vocab) : options(some_options(vocab)), sampler(options) {
-    for (int i = 1 + below(20); i > 0; --i) push(below(std::min(vocab, 12)));
+    for (int i = one_of({1, 2, 1 + below(20), 1100}); i > 0; --i) push(below(std::min(vocab, 12)));
   }
   void push(int32_t token) {
     sampler.accept(token);
@@ -80,23 +81,23 @@ struct Text {
 };
 
 // The launches of a step, over what the engine keeps in a GPU's memory.
+template <int Vocab>
 struct Device {
-  int vocab;
   bn_cuda_args args{};
   std::vector<uint8_t> kv;
   std::vector<bn_cuda_sampler> samplers{kRows};
-  std::vector<Draw> draws{kRows};
+  std::vector<Draw<Vocab>> draws = std::vector<Draw<Vocab>>(kRows);
   std::vector<bn_token> tokens;
   std::vector<float> logits;
 
-  explicit Device(int vocab) : vocab(vocab) {
+  Device() {
     args.kv_capacity = kPositions;
     args.kv_sequence_bytes = 256 + kPositions * 4;
     kv.resize(kRows * args.kv_sequence_bytes);
     args.kv = kv.data();
     args.samplers = samplers.data();
     args.draws = reinterpret_cast<uint8_t *>(draws.data());
-    for (Draw &draw : draws) std::fill_n(reinterpret_cast<uint8_t *>(&draw), sizeof(draw), 0xa5);
+    for (Draw<Vocab> &draw : draws) std::fill_n(reinterpret_cast<uint8_t *>(&draw), sizeof(draw), 0xa5);
   }
 
   void begin(int sequence, const Text &text, int choices) {
@@ -121,39 +122,36 @@ struct Device {
     args.token_count = static_cast<int32_t>(tokens.size());
     args.logits = logits.data();
     args.logits_count = kRows;
-    const int slices = (vocab + kSlice - 1) / kSlice;
+    constexpr int kSlices = Draw<Vocab>::kSlices;
     AdjustShared adjusting;
     WeighShared weighing;
     DrawShared drawing;
     std::vector<int> drawn(kRows);
     for (int r = 0; r < kRows; ++r) {
-      for (int slice = slices; slice-- > 0;) adjust_logits(args, slice, slices, r, vocab, adjusting);
-      for (int slice = 0; slice < slices; ++slice) weigh_logits(args, slice, slices, r, vocab, weighing);
-      drawn[kRows - 1 - r] = Drawing(args, r, slices, vocab, drawing).run();
+      for (int slice = kSlices; slice-- > 0;) adjust_logits<Vocab>(args, slice, r, adjusting);
+      for (int slice = 0; slice < kSlices; ++slice) weigh_logits<Vocab>(args, slice, r, weighing);
+      drawn[kRows - 1 - r] = Drawing<Vocab>(args, r, drawing).run();
     }
     return drawn;
   }
 };
 
-}  // namespace
-
-int main(int, char **arguments) {
-  const int vocab = std::atoi(arguments[1]), rounds = std::atoi(arguments[2]);
-  generator.seed(static_cast<uint64_t>(std::atoll(arguments[3])));
+template <int Vocab>
+void compare(int rounds) {
   int64_t drawn = 0, differ = 0;
   std::string first = "null";
   for (int round = 0; round < rounds; ++round) {
     std::vector<Text> texts;
     texts.reserve(kRows);  // samplers point into them
-    Device device(vocab);
-    const int choices = below(3) ? vocab : 1 + below(vocab);
+    Device<Vocab> device;
+    const int choices = below(3) ? Vocab : 1 + below(Vocab);
     for (int sequence = 0; sequence < kRows; ++sequence) {
       texts.emplace_back(choices);
       device.begin(sequence, texts.back(), choices);
     }
     for (int step = 0; step < 4; ++step) {
       std::vector<std::vector<float>> rows;
-      for (int r = 0; r < kRows; ++r) rows.push_back(some_logits(vocab));
+      for (int r = 0; r < kRows; ++r) rows.push_back(some_logits(Vocab));
       device.step(texts, rows);
       const std::vector<int> ids = device.step(texts, rows);  // again: nothing may come of it
       for (int sequence = 0; sequence < kRows; ++sequence) {
@@ -178,4 +176,19 @@ int main(int, char **arguments) {
   }
   std::printf("{\"drawn\":%lld,\"differ\":%lld,\"first\":%s}\n", static_cast<long long>(drawn),
               static_cast<long long>(differ), first.c_str());
+}
+
+// Of one slice and of many, whole slices and not.
+using Vocabularies = std::integer_sequence<int, 1, 7, 1000, 4096, 4097, 128256>;
+
+template <int... Vocab>
+void compare_one_of(std::integer_sequence<int, Vocab...>, int vocab, int rounds) {
+  ((Vocab == vocab ? compare<Vocab>(rounds) : void()), ...);
+}
+
+}  // namespace
+
+int main(int, char **arguments) {
+  generator.seed(static_cast<uint64_t>(std::atoll(arguments[3])));
+  compare_one_of(Vocabularies(), std::atoi(arguments[1]), std::atoi(arguments[2]));
 }

@@ -309,7 +309,7 @@ STEP(probe, kProbeThreads, 1) { probe_products(args); }
 extern "C" __device__ bn_cuda_model bn_cuda;
 __device__ bn_cuda_model bn_cuda = {
     BN_CUDA_VERSION, BN_MODEL_KEY, 96, 64, 256, 2, 2048,
-    31540544, 32768, {4096, 2048 }, sizeof(Draw),
+    31540544, 32768, {4096, 2048 }, sizeof(Draw<96>),
     // Before the first step.
     {BN_KV_F16, 1, 1, 0, 0, {{"rope_angles", 256, 0, 256, 0, 0, BN_CUDA_ONCE, 1, 0, 0, 0}} },
     8,
