@@ -48,30 +48,24 @@ BN_SHARED float bn_penalised(float logit, int32_t count, const bn_sampling &of) 
   return static_cast<float>(less - of.presence_penalty);
 }
 
-/* 2^36 e^((logit - largest) / temperature), within 2^-29 of itself and of 1: a weight. */
+/* A weight: 2^36 e^((logit - largest) / temperature), within 2^-29 of it and rounded down. */
 constexpr uint64_t BN_LARGEST_WEIGHT = uint64_t{1} << 36;
 BN_SHARED uint64_t bn_weight(float logit, float largest, double rate) {
   if (logit == largest) return BN_LARGEST_WEIGHT;
   const double below = static_cast<double>(largest) - logit;
   const double halvings = below * rate;
   if (!(halvings < 37)) return 0;
-  const uint64_t fixed = static_cast<uint64_t>(halvings * 4294967296.0);
-  // e^-z = 1 - z (1 - z/2 (1 - z/3 (...))) with z = ln 2 times the fraction, 32 bits behind the point; `e` has 31.
-  const uint32_t z = static_cast<uint32_t>((fixed & 0xffffffff) * 0xb17217f7 >> 32), one = 0x80000000;
-  const auto next = [](uint32_t factor, uint32_t e) {
-    return 0x80000000 - static_cast<uint32_t>(static_cast<uint64_t>(factor) * e >> 32);
-  };
-  uint32_t e = next(z / 10, one);
-  e = next(z / 9, e);
-  e = next(z / 8, e);
-  e = next(z / 7, e);
-  e = next(z / 6, e);
-  e = next(z / 5, e);
-  e = next(z / 4, e);
-  e = next(z / 3, e);
-  e = next(z / 2, e);
-  e = next(z, e);
-  return static_cast<uint64_t>(e) << 5 >> (fixed >> 32);
+  const uint64_t fixed = static_cast<uint64_t>(static_cast<int64_t>(halvings * 4294967296.0));
+  // 2^-f = 1 - f (c1 - f (c2 - ...)), 32 bits behind the point: the polynomial that meets it in the zeros of Chebyshev's.
+  const uint64_t f = fixed & 0xffffffff;
+  uint64_t sum = 0x9c200 - (f * 0xbda6 >> 32);
+  sum = 0x5728b0 - (f * sum >> 32);
+  sum = 0x27641a9 - (f * sum >> 32);
+  sum = 0xe358127 - (f * sum >> 32);
+  sum = 0x3d7f7bcb - (f * sum >> 32);
+  sum = 0xb17217f7 - (f * sum >> 32);
+  sum = 0x100000000 - (f * sum >> 32);
+  return sum << 4 >> (fixed >> 32);
 }
 
 /* log2(e) */

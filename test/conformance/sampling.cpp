@@ -1,7 +1,8 @@
 // Draws tokens by the kernels of templates/cuda/draw.cuh, run on this CPU, and by the engine's sampler, for
 // sampling.test.ts: the same rows of logits, settings, texts and seeds.
 //   arguments  vocabulary (one of those at the end), how many texts, seed
-//   stdout     one JSON line: how many tokens were drawn, how many of them differ, and the first that does
+//   stdout     one JSON line: how many tokens were drawn, how many of them differ, and the first that does; without
+//              arguments, how far weights are from what they stand for, in parts of it, where rounding down is forgiven
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -186,9 +187,23 @@ void compare_one_of(std::integer_sequence<int, Vocab...>, int vocab, int rounds)
   ((Vocab == vocab ? compare<Vocab>(rounds) : void()), ...);
 }
 
+double worst_weight() {
+  double worst = 0;
+  for (int i = 0; i < 1000000; ++i) {
+    const float largest = static_cast<float>(40 * uniform() - 20);
+    const float logit = largest - static_cast<float>(26 * uniform() * uniform());
+    const double temperature = one_of({1.0, 0.7, 0.1, 1.5, 100.0});
+    const double weight = static_cast<double>(bn_weight(logit, largest, BN_HALVINGS / temperature));
+    const double exact = 0x1p36 * std::exp((static_cast<double>(logit) - largest) / temperature);
+    worst = std::max(worst, (std::abs(weight - exact) - 1) / exact);
+  }
+  return worst;
+}
+
 }  // namespace
 
-int main(int, char **arguments) {
+int main(int count, char **arguments) {
+  if (count == 1) return std::printf("%g\n", worst_weight()), 0;
   generator.seed(static_cast<uint64_t>(std::atoll(arguments[3])));
   compare_one_of(Vocabularies(), std::atoi(arguments[1]), std::atoi(arguments[2]));
 }

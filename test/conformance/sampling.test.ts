@@ -34,6 +34,12 @@ async function build(): Promise<string> {
   return program;
 }
 
+sampling('weights are those of a softmax, to eight digits', async () => {
+  building ??= build();
+  const { stdout } = await run(await building, []);
+  assert.ok(Number(stdout) > 0 && Number(stdout) < 2 ** -28.5, stdout);
+});
+
 for (const [vocab, texts] of Object.entries(TEXTS)) {
   sampling(`of ${vocab} logits the same tokens are drawn`, async () => {
     building ??= build();
