@@ -1,6 +1,7 @@
 #include "cpu_executor.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <stdexcept>
 
@@ -38,7 +39,8 @@ CpuExecutor::CpuExecutor(const ExecutorOptions& options)
       kv_sequence_bytes_(kv_sequence_bytes(library_.info(), options)),
       workspace_(library_.info().workspace_bytes(library_.info().max_tokens, options.threads)),
       kv_(kv_sequence_bytes_ * sequences_),
-      pool_(options.threads, options.pin) {
+      pool_(options.threads, options.pin),
+      crew_(options.threads) {
   if (!options.expected) return;
   library_.check(*options.expected, weights_);
   library_.check_kernels(*options.expected, library_.self_test(weights_));
@@ -54,8 +56,9 @@ int64_t CpuExecutor::sequences_in_part(int positions) const {
 
 void CpuExecutor::step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache,
                        const bn_screen* screen) {
+  const int threads = crew_.threads();
   std::memset(&team_, 0, sizeof(team_));
-  team_.threads = pool_.threads();
+  team_.threads = threads;
   bn_step_args args{};
   args.weights = weights_.data();
   args.workspace = workspace_.data();
@@ -74,7 +77,11 @@ void CpuExecutor::step(const bn_token* tokens, int count, float* logits, float* 
   args.counts = &counts_;
   args.team = &team_;
   const auto step = info().step;
-  pool_.run([&](int thread) { step(&args, thread); });
+  const double running = thread_seconds();
+  const auto start = std::chrono::steady_clock::now();
+  pool_.run(threads, [&](int thread) { step(&args, thread); });
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  crew_.saw(count, seconds.count(), thread_seconds() - running);
 }
 
 MachineLimits CpuExecutor::measure(const std::function<bool()>& cancelled) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "crew.h"
 #include "executor.h"
 
 namespace bn {
@@ -43,6 +44,7 @@ class CpuExecutor : public Executor {
   bn_team team_;
   bn_counts counts_{};
   ThreadPool pool_;
+  Crew crew_;
 };
 
 }  // namespace bn

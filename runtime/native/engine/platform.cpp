@@ -159,6 +159,13 @@ int64_t last_level_cache() {
   return bytes;
 }
 
+double thread_seconds() {
+  FILETIME created, ended, kernel, user;
+  GetThreadTimes(GetCurrentThread(), &created, &ended, &kernel, &user);
+  const auto ticks = [](FILETIME time) { return uint64_t{time.dwHighDateTime} << 32 | time.dwLowDateTime; };
+  return static_cast<double>(ticks(kernel) + ticks(user)) * 1e-7;
+}
+
 void exit_on_memory_fault(const char* message) {
   fault_message = message;
   SetUnhandledExceptionFilter(on_fault);
@@ -176,6 +183,7 @@ void exit_on_memory_fault(const char* message) {
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #if defined(__APPLE__)
@@ -270,6 +278,12 @@ GuardedPages::GuardedPages(int64_t bytes, int64_t alignment) : bytes_(bytes) {
 }
 
 GuardedPages::~GuardedPages() { munmap(base_ - page_size(), usable_ + 2 * page_size()); }
+
+double thread_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+}
 
 void exit_on_memory_fault(const char* message) {
   fault_message = message;

@@ -105,6 +105,9 @@ int usable_cores();
 // Does nothing where the system has no such call.
 void pin_this_thread(int index);
 
+// Seconds for which the calling thread has run.
+double thread_seconds();
+
 // Names the calling thread for debuggers and `top`; at most 15 characters.
 void name_this_thread(const std::string& name);
 

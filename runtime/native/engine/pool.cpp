@@ -28,9 +28,9 @@ uint32_t wait_for_change(const std::atomic<uint32_t>& value, uint32_t old) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads, bool pin) {
+ThreadPool::ThreadPool(int threads, bool pin) : posts_(threads - 1) {
   try {
-    for (int thread = 1; thread < threads; ++thread) workers_.emplace_back(&ThreadPool::work, this, thread, pin);
+    for (int worker = 0; worker < threads - 1; ++worker) workers_.emplace_back(&ThreadPool::work, this, worker, pin);
   } catch (...) {  // the system has no more threads to give
     stop();
     throw;
@@ -41,17 +41,20 @@ ThreadPool::~ThreadPool() { stop(); }
 
 void ThreadPool::stop() {
   function_ = nullptr;
-  round_.fetch_add(1, std::memory_order_release);
-  round_.notify_all();
+  for (size_t worker = 0; worker < workers_.size(); ++worker) call(static_cast<int>(worker));
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadPool::run_erased(Erased function, const void* context) {
+void ThreadPool::call(int worker) {
+  posts_[worker].round.fetch_add(1, std::memory_order_release);
+  posts_[worker].round.notify_one();
+}
+
+void ThreadPool::run_erased(int threads, Erased function, const void* context) {
   function_ = function;
   context_ = context;
-  running_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-  round_.fetch_add(1, std::memory_order_release);
-  round_.notify_all();
+  running_.store(threads - 1, std::memory_order_relaxed);
+  for (int worker = 0; worker < threads - 1; ++worker) call(worker);
   function(context, 0);
   // The threads of a step end together, so this is short, unless the system gave one of their CPUs to somebody else.
   for (int spins = 0; running_.load(std::memory_order_acquire) > 0; ++spins) {
@@ -60,11 +63,12 @@ void ThreadPool::run_erased(Erased function, const void* context) {
   }
 }
 
-void ThreadPool::work(int thread, bool pin) {
+void ThreadPool::work(int worker, bool pin) {
+  const int thread = worker + 1;
   name_this_thread("bitnet-" + std::to_string(thread));
   if (pin) pin_this_thread(thread);
   for (uint32_t round = 0;;) {
-    round = wait_for_change(round_, round);
+    round = wait_for_change(posts_[worker].round, round);
     if (!function_) return;
     function_(context_, thread);
     running_.fetch_sub(1, std::memory_order_release);

@@ -20,22 +20,35 @@ class ThreadPool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // Calls function(thread) on every thread, 0 being the caller's, and returns when all have returned. The function must
-  // not throw. Only one thread may call run().
+  // Calls function(thread) on the first `threads` threads, 0 being the caller's, and returns when all have returned. The
+  // function must not throw. Only one thread may call run().
+  template <typename Function>
+  void run(int threads, const Function& function) {
+    run_erased(threads, [](const void* context, int thread) { (*static_cast<const Function*>(context))(thread); },
+               &function);
+  }
+
+  // The same on all of them.
   template <typename Function>
   void run(const Function& function) {
-    run_erased([](const void* context, int thread) { (*static_cast<const Function*>(context))(thread); }, &function);
+    run(threads(), function);
   }
 
  private:
   using Erased = void (*)(const void* context, int thread);
 
-  void run_erased(Erased function, const void* context);
-  void work(int thread, bool pin);
+  // Where a worker looks for work: it changes when there is some, or an end to it.
+  struct alignas(64) Post {
+    std::atomic<uint32_t> round{0};
+  };
+
+  void run_erased(int threads, Erased function, const void* context);
+  void call(int worker);
+  void work(int worker, bool pin);
   void stop();
 
-  alignas(64) std::atomic<uint32_t> round_{0};  // changes when there is work, or an end to it
-  alignas(64) std::atomic<int> running_{0};     // workers that have not finished the round
+  std::vector<Post> posts_;                  // of each worker, so that those who have nothing to do sleep on
+  alignas(64) std::atomic<int> running_{0};  // workers that have not finished the round
   alignas(64) Erased function_ = nullptr;       // null: end
   const void* context_ = nullptr;
   std::vector<std::thread> workers_;
