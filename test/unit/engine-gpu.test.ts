@@ -220,23 +220,42 @@ function define(): void {
     assert.equal(contextLog(), ['create 0', 'destroy 0']);
   });
 
-  test('a GPU that fails ends what is under way with its reason, and the next model gets a new context', async () => {
+  test('a GPU that fails ends every model of the process with its reason, and none is opened after it', async () => {
     const [lost, idle] = await Promise.all([open(), open()]);
     pretend({ fail: 700 });
+    const reason = /failed: an illegal memory access was encountered \(CUDA_ERROR_ILLEGAL_ADDRESS\)/;
+    const anew = 'No GPU works in this process any more: start it anew.';
     const first = await refusal(lost.generate([A], greedy).result);
-    assert.match(
-      first.message,
-      /the engine failed: .* an illegal memory access was encountered \(CUDA_ERROR_ILLEGAL_ADDRESS\)/,
-    );
-    assert.is(first.hint, 'Open the model again.');
-    assert.match((await refusal(lost.generate([A], greedy).result)).message, /illegal memory access/);
-    pretend({});
-    const next = await open();
-    assert.is((await next.generate([A], greedy).result).text, LETTERS);
+    assert.match(first.message, /^the engine failed: /);
     // The one that shared the context finds out when it is asked.
-    assert.match((await refusal(idle.generate([A], greedy).result)).message, /illegal memory access/);
-    await Promise.all([lost.dispose(), idle.dispose(), next.dispose()]);
-    assert.equal(contextLog().sort(), ['create 0', 'create 0', 'destroy 0', 'destroy 0']);
+    for (const refused of [
+      first,
+      await refusal(lost.generate([A], greedy).result),
+      await refusal(open()),
+      await refusal(idle.generate([A], greedy).result),
+    ]) {
+      assert.match(refused.message, reason);
+      assert.is(refused.hint, anew);
+    }
+    await Promise.all([lost.dispose(), idle.dispose()]);
+    assert.equal(contextLog(), ['create 0', 'destroy 0']);
+    // Nor where nobody holds the context any more.
+    const later = await refusal(open());
+    assert.match(later.message, reason);
+    assert.is(later.hint, anew);
+  });
+
+  test('what a GPU refuses without an end to it leaves other models at work', async () => {
+    const [refused, other] = await Promise.all([open(), open()]);
+    pretend({ refuse: 701 });
+    const { message, hint } = await refusal(refused.generate([A], greedy).result);
+    assert.match(message, /^the engine failed: /);
+    assert.is(hint, 'Open the model again.');
+    pretend({});
+    assert.is((await other.generate([A], greedy).result).text, LETTERS);
+    const again = await open();
+    assert.is((await again.generate([A], greedy).result).text, LETTERS);
+    await Promise.all([refused, other, again].map((model) => model.dispose()));
   });
 
   test('its limits are measured by itself', async () => {

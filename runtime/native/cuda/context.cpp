@@ -11,8 +11,9 @@ std::shared_ptr<SharedContext> SharedContext::on(const Driver& driver, Device de
   const std::lock_guard lock(mutex);
   std::weak_ptr<SharedContext>& known = contexts[device];
   if (std::shared_ptr<SharedContext> context = known.lock()) {
-    const bool works = driver.context_set(context->context_) == 0 && driver.context_wait() == 0;
-    if (works) return context;
+    context->use();
+    driver.check(driver.context_wait(), "opening the GPU");
+    return context;
   }
   const std::shared_ptr<SharedContext> context(new SharedContext(driver, device));
   known = context;

@@ -10,8 +10,8 @@ namespace bn::cuda {
 // Shared by the models on one GPU, so that their work may overlap; closed with the last of them.
 class SharedContext {
  public:
-  // The one that there is, or a new one: also where an error on the GPU has left the other unusable, which whoever still
-  // holds it finds out by itself.
+  // The one that there is, or a new one. Throws std::runtime_error with its reason where an error has left GPUs unusable:
+  // such an error ends every model of the process, and none can be opened after it.
   static std::shared_ptr<SharedContext> on(const Driver& driver, Device device);
 
   ~SharedContext();

@@ -13,6 +13,15 @@ constexpr const char* kLibrary = "libcuda.so.1";
 
 constexpr int kMultiprocessors = 16, kMajor = 75, kMinor = 76;  // CUdevice_attribute
 
+// Whether an error is of those after which the driver refuses all further work of the process: what a kernel did wrong
+// (CUDA_ERROR_ILLEGAL_ADDRESS to CUDA_ERROR_LAUNCH_FAILED), and memory that is broken.
+bool ends_process(int result) {
+  constexpr int kEccUncorrectable = 214, kIllegalAddress = 700, kLaunchTimeout = 702, kAssert = 710, kStackError = 714,
+                kLaunchFailed = 719;
+  return result == kEccUncorrectable || result == kIllegalAddress || result == kLaunchTimeout || result == kAssert ||
+         (result >= kStackError && result <= kLaunchFailed);
+}
+
 SharedLibrary open_library() try {
   return SharedLibrary(SharedLibrary::OfSystem{kLibrary});
 } catch (const std::exception& error) {
@@ -46,7 +55,8 @@ void Driver::check(int result, const char* what) const {
   error_name(result, &name);
   error_string(result, &words);
   throw std::runtime_error(std::string(what) + " failed: " + (words ? words : "unknown error") + " (" +
-                           (name ? name : std::to_string(result)) + ")");
+                           (name ? name : std::to_string(result)) + ")" +
+                           (ends_process(result) ? "\nNo GPU works in this process any more: start it anew." : ""));
 }
 
 std::vector<DeviceFacts> Driver::devices() const {

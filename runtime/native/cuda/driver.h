@@ -56,7 +56,8 @@ class Driver {
   // In the order in which `--device` counts them. Throws std::runtime_error where there is none.
   std::vector<DeviceFacts> devices() const;
 
-  // Throws std::runtime_error with the driver's own words where `result` is an error. `what` says what was tried.
+  // Throws std::runtime_error with the driver's own words where `result` is an error, and that the process is to be started
+  // anew where nothing but that helps. `what` says what was tried.
   void check(int result, const char* what) const;
 
  private:

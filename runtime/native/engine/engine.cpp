@@ -121,7 +121,8 @@ void Engine::loop(bool pin) {
     }
     end_all(kDisposed);
   } catch (const std::exception& error) {
-    const std::string failure = std::string("the engine failed: ") + error.what() + "\nOpen the model again.";
+    std::string failure = std::string("the engine failed: ") + error.what();
+    if (failure.find('\n') == std::string::npos) failure += "\nOpen the model again.";
     {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
