@@ -22,12 +22,6 @@ __device__ __forceinline__ uint32_t shared_address(const void *p) {
 
 // ---- ternary and int8 products --------------------------------------------------------------------------------------
 
-// c + four products of unsigned with signed bytes
-__device__ __forceinline__ int dot4(uint32_t codes, uint32_t q, int c) {
-  asm("dp4a.u32.s32 %0, %1, %2, %0;" : "+r"(c) : "r"(codes), "r"(q));
-  return c;
-}
-
 // Four of the sixteen codes in a word, one in each byte.
 __device__ __forceinline__ uint32_t codes_of(uint32_t word, int j) { return (word >> (2 * j)) & 0x03030303u; }
 
@@ -40,6 +34,14 @@ struct IntTile {
 __device__ __forceinline__ void multiply(IntTile &t, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0,
                                          uint32_t b1) {
   asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+r"(t.sum[0]), "+r"(t.sum[1]), "+r"(t.sum[2]), "+r"(t.sum[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+// The same of unsigned rows with signed columns
+__device__ __forceinline__ void multiply_unsigned(IntTile &t, uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3,
+                                                  uint32_t b0, uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+r"(t.sum[0]), "+r"(t.sum[1]), "+r"(t.sum[2]), "+r"(t.sum[3])
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }

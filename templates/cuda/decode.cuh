@@ -23,8 +23,8 @@ struct Gemv {
   // A stage of the ring: tiles of one row block.
   static constexpr int kStageTiles = 20, kStageBytes = kStageTiles * 512;
   static constexpr int kChunks = (kTiles<L> + kStageTiles - 1) / kStageTiles;
-  // Norms as the CPU does.
-  static constexpr bool kExact = L::norm >= 0 && kShort<L::size>;
+  // Norms as the CPU does; and scales as it does, too, where no norm has been rounded otherwise before them.
+  static constexpr bool kExact = L::norm >= 0 && kShort<L::size>, kExactScale = kExact || L::norm < 0;
   static constexpr int kQuads = (L::size + 3) / 4, kPer = (L::columns / 4 + kThreads - 1) / kThreads;
   // As many stages as there is room for beside the vector.
   static constexpr int kRoom = kSharedBytes - (kExact ? 5 : 1) * L::columns - (4 << 10);
@@ -123,7 +123,10 @@ struct Gemv {
         top = fmaxf(top, largest({v[i].x * w[i].x, v[i].y * w[i].y, v[i].z * w[i].z, v[i].w * w[i].w}));
       }
       const float2 all = exchange(warp_sum(sum), warp_max(top));
-      const float r = rsqrtf(warp_sum(lane < kWarps ? all.x : 0.0f) * (1.0f / L::size) + L::epsilon);
+      float total = all.x;
+#pragma unroll
+      for (int d = kWarps / 2; d; d /= 2) total += __shfl_xor_sync(~0u, total, d);
+      const float r = rsqrtf(total * (1.0f / L::size) + L::epsilon);
       scale_by(r, w);
       return warp_max(all.y) * r;
     } else {
@@ -183,27 +186,20 @@ struct Gemv {
 
   // ---- the product ----
 
-  // Codes are not shifted down: the sums of plane j are 4^j times too large, and kept apart until the end.
-  static __device__ __forceinline__ void add(int (&low)[4], int (&high)[4], const uint4 &w, const uint4 &q0,
-                                             const uint4 &q1) {
+  // On tensor cores, whose other seven columns hold the vector again. Codes are not shifted down: the sums of plane j are
+  // 4^j times too large, and kept apart until the end.
+  static __device__ __forceinline__ void add(IntTile (&sums)[4], const uint4 &w, const uint4 &q0, const uint4 &q1) {
     const uint32_t b[8] = {q0.x, q0.y, q0.z, q0.w, q1.x, q1.y, q1.z, q1.w};
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const uint32_t mask = 0x03030303u << (2 * j);
-      low[j] = dot4(w.x & mask, b[2 * j], low[j]);
-      high[j] = dot4(w.y & mask, b[2 * j], high[j]);
-    }
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const uint32_t mask = 0x03030303u << (2 * j);
-      low[j] = dot4(w.z & mask, b[2 * j + 1], low[j]);
-      high[j] = dot4(w.w & mask, b[2 * j + 1], high[j]);
+      multiply_unsigned(sums[j], w.x & mask, w.y & mask, w.z & mask, w.w & mask, b[2 * j], b[2 * j + 1]);
     }
   }
 
   // Tiles [tile, end) of a chunk, five at a time: all loads are under way before the first is used.
-  static __device__ __forceinline__ void add_tiles(int (&low)[4], int (&high)[4], const uint8_t *chunk,
-                                                   const uint32_t *q, int tile, int end) {
+  static __device__ __forceinline__ void add_tiles(IntTile (&sums)[4], const uint8_t *chunk, const uint32_t *q, int tile,
+                                                   int end) {
     constexpr int kBatch = 5;
     const uint4 *w = reinterpret_cast<const uint4 *>(chunk) + threadIdx.x % 32, *b = reinterpret_cast<const uint4 *>(q);
 #pragma unroll 1
@@ -215,10 +211,10 @@ struct Gemv {
         x[i][0] = b[(tile + i) * 8], x[i][1] = b[(tile + i) * 8 + 1];
       }
 #pragma unroll
-      for (int i = 0; i < kBatch; ++i) add(low, high, codes[i], x[i][0], x[i][1]);
+      for (int i = 0; i < kBatch; ++i) add(sums, codes[i], x[i][0], x[i][1]);
     }
 #pragma unroll 1
-    for (; tile < end; ++tile) add(low, high, w[tile * 32], b[tile * 8], b[tile * 8 + 1]);
+    for (; tile < end; ++tile) add(sums, w[tile * 32], b[tile * 8], b[tile * 8 + 1]);
   }
 
   // Leaves 64 times the sums of code * q in s.sums, sixteen for each row block.
@@ -226,7 +222,7 @@ struct Gemv {
     const int part = warp % kShare, c = lane & 3;
     const int begin = part * kTiles<L> / kShare, end = (part + 1) * kTiles<L> / kShare;
     for (int block = warp / kShare; block < count; block += kWarps / kShare) {
-      int low[4] = {}, high[4] = {};  // of rows g and g + 8
+      IntTile sums[4] = {};
       for (int chunk = begin / kStageTiles; chunk * kStageTiles < end; ++chunk) {
         const int from = max(begin - chunk * kStageTiles, 0), to = min(end - chunk * kStageTiles, kStageTiles);
         const uint32_t *q = s.q + chunk * kStageTiles * 32 + c * 8;
@@ -234,18 +230,17 @@ struct Gemv {
         const int job = block * kChunks + chunk;
         if (job < kStages) {
           wait_barrier(&s.full[job], 0);
-          add_tiles(low, high, s.ring[job], q, from, to);
+          add_tiles(sums, s.ring[job], q, from, to);
           continue;
         }
 #endif
-        add_tiles(low, high, chunk_of(block, chunk), q, from, to);
+        add_tiles(sums, chunk_of(block, chunk), q, from, to);
       }
-      const int l = ((low[0] * 4 + low[1]) * 4 + low[2]) * 4 + low[3];
-      const int h = ((high[0] * 4 + high[1]) * 4 + high[2]) * 4 + high[3];
-      // Over the four lanes of a row: even lanes go on with row g, odd ones with g + 8.
-      int sum = (c & 1 ? h : l) + __shfl_xor_sync(~0u, c & 1 ? l : h, 1);
-      sum += __shfl_xor_sync(~0u, sum, 2);
-      if (c < 2) atomicAdd(&s.sums[block * 16 + c * 8 + lane / 4], sum);
+      // Every lane of a row has the same sums: one of them goes on with row g, one with g + 8.
+      const auto total = [&](int e) {
+        return ((sums[0].sum[e] * 4 + sums[1].sum[e]) * 4 + sums[2].sum[e]) * 4 + sums[3].sum[e];
+      };
+      if (c < 2) atomicAdd(&s.sums[block * 16 + c * 8 + lane / 4], c == 0 ? total(0) : total(2));
     }
     __syncthreads();
   }
@@ -277,8 +272,8 @@ struct Gemv {
     float *out = buffer<float>(args, L::out) + first * kOf + tid;
     const float old = L::accumulate && mine ? __ldcg(out) : 0.0f;
     const float top = fmaxf(norm(w), 1e-5f);
-    quantise(kExact ? 127.0f / top : __fdividef(127.0f, top));
-    const float inverse = kExact ? top / 127.0f : top * (1.0f / 127.0f);
+    quantise(kExactScale ? 127.0f / top : __fdividef(127.0f, top));
+    const float inverse = kExactScale ? top / 127.0f : top * (1.0f / 127.0f);
     multiply();
     if (!mine) return;
     if constexpr (kWoven) {
