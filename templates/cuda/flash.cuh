@@ -107,8 +107,10 @@ struct OneToken {
       float a = __ldcg(from + i), b = __ldcg(from + i + kHalf);
       if (query || key) {
         const float2 angle = s.rope[i];
-        const float scale = query ? S::scale * kLog2e : 1.0f, rotated = a * angle.x - b * angle.y;
-        b = (b * angle.x + a * angle.y) * scale;
+        // Rounded as the CPU does, or halves of keys would differ.
+        const float scale = query ? S::scale * kLog2e : 1.0f;
+        const float rotated = __fsub_rn(__fmul_rn(a, angle.x), __fmul_rn(b, angle.y));
+        b = __fadd_rn(__fmul_rn(b, angle.x), __fmul_rn(a, angle.y)) * scale;
         a = rotated * scale;
       }
       const Half first = to_half(a), second = to_half(b);
@@ -328,7 +330,9 @@ __device__ __forceinline__ void attend_run(const bn_cuda_args &args, int layer) 
     __syncthreads();
     const uint32_t kt = base + (block & 1) * 2 * kPart, vt = kt + kPart;
     if (block * 64 <= first.position + warp * 16 + 15) {
-      float score[8][4] = {};
+      // Tensor cores cut off what does not fit a sum, which is why sums are short here and below: what is added up elsewhere
+      // is rounded.
+      float score[8][4] = {}, rest[8][4] = {};
 #pragma unroll
       for (int k = 0; k < 8; ++k) {
         uint32_t low[4];
@@ -341,9 +345,14 @@ __device__ __forceinline__ void attend_run(const bn_cuda_args &args, int layer) 
           load_matrices(b, kt + r * 256 + ((ch ^ (r & 7)) * 16));
           multiply(score[2 * n], q[k][0], q[k][1], q[k][2], q[k][3], b[0], b[1]);
           multiply(score[2 * n + 1], q[k][0], q[k][1], q[k][2], q[k][3], b[2], b[3]);
-          multiply(score[2 * n], low[0], low[1], low[2], low[3], b[0], b[1]);
-          multiply(score[2 * n + 1], low[0], low[1], low[2], low[3], b[2], b[3]);
+          multiply(rest[2 * n], low[0], low[1], low[2], low[3], b[0], b[1]);
+          multiply(rest[2 * n + 1], low[0], low[1], low[2], low[3], b[2], b[3]);
         }
+      }
+#pragma unroll
+      for (int n = 0; n < 8; ++n) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) score[n][e] += rest[n][e];
       }
       if (block * 64 + 63 > first.position + warp * 16) {
 #pragma unroll
@@ -366,8 +375,6 @@ __device__ __forceinline__ void attend_run(const bn_cuda_args &args, int layer) 
       }
       const float f0 = exp2f(m0 - t0), f1 = exp2f(m1 - t1);
       m0 = t0, m1 = t1, l0 *= f0, l1 *= f1;
-#pragma unroll
-      for (int n = 0; n < 16; ++n) o[n][0] *= f0, o[n][1] *= f0, o[n][2] *= f1, o[n][3] *= f1;
       uint32_t a[4][4], low[4][4];
 #pragma unroll
       for (int n = 0; n < 8; ++n) {
@@ -379,16 +386,23 @@ __device__ __forceinline__ void attend_run(const bn_cuda_args &args, int layer) 
         a[n / 2][at + 1] = pack_halves(e2, e3), low[n / 2][at + 1] = low_parts(a[n / 2][at + 1], e2, e3);
       }
 #pragma unroll
-      for (int k = 0; k < 4; ++k) {  // sixteen positions
+      for (int n = 0; n < 8; ++n) {  // sixteen dimensions
+        float sum[2][4] = {};
 #pragma unroll
-        for (int n = 0; n < 8; ++n) {  // sixteen dimensions
+        for (int k = 0; k < 4; ++k) {  // sixteen positions
           uint32_t b[4];
           const int r = k * 16 + ((lane >> 3) & 1) * 8 + (lane & 7), ch = 2 * n + (lane >> 4);
           load_transposed(b, vt + r * 256 + ((ch ^ (r & 7)) * 16));
-          multiply(o[2 * n], a[k][0], a[k][1], a[k][2], a[k][3], b[0], b[1]);
-          multiply(o[2 * n + 1], a[k][0], a[k][1], a[k][2], a[k][3], b[2], b[3]);
-          multiply(o[2 * n], low[k][0], low[k][1], low[k][2], low[k][3], b[0], b[1]);
-          multiply(o[2 * n + 1], low[k][0], low[k][1], low[k][2], low[k][3], b[2], b[3]);
+          multiply(sum[0], low[k][0], low[k][1], low[k][2], low[k][3], b[0], b[1]);
+          multiply(sum[1], low[k][0], low[k][1], low[k][2], low[k][3], b[2], b[3]);
+          multiply(sum[0], a[k][0], a[k][1], a[k][2], a[k][3], b[0], b[1]);
+          multiply(sum[1], a[k][0], a[k][1], a[k][2], a[k][3], b[2], b[3]);
+        }
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          float(&to)[4] = o[2 * n + i];
+          to[0] = fmaf(to[0], f0, sum[i][0]), to[1] = fmaf(to[1], f0, sum[i][1]);
+          to[2] = fmaf(to[2], f1, sum[i][2]), to[3] = fmaf(to[3], f1, sum[i][3]);
         }
       }
     }
@@ -489,11 +503,13 @@ __device__ __forceinline__ void attend_single(const bn_cuda_args &args, int laye
     const uint32_t a1 = low_parts(a0, e0, e1), a3 = low_parts(a2, e2, e3);
 #pragma unroll
     for (int j = 0; j < 16; ++j) {
-      o[j][0] *= f, o[j][1] *= f, o[j][2] *= f, o[j][3] *= f;
+      float sums[4] = {};
       const uint32_t r0 = word_of(v[0][j / 8], j % 8 / 2), r1 = word_of(v[1][j / 8], j % 8 / 2);
       const uint32_t r2 = word_of(v[2][j / 8], j % 8 / 2), r3 = word_of(v[3][j / 8], j % 8 / 2);
       const unsigned pick = j & 1 ? 0x7632 : 0x5410;
-      multiply(o[j], a0, a1, a2, a3, __byte_perm(r0, r1, pick), __byte_perm(r2, r3, pick));
+      multiply(sums, a0, a1, a2, a3, __byte_perm(r0, r1, pick), __byte_perm(r2, r3, pick));
+#pragma unroll
+      for (int e = 0; e < 4; ++e) o[j][e] = fmaf(o[j][e], f, sums[e]);
     }
   }
   sum += __shfl_xor_sync(~0u, sum, 1);
