@@ -1,5 +1,5 @@
 // What target cuda does where something goes wrong, or where nvcc is missing.
-import { cp } from 'node:fs/promises';
+import { cp, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { buildArtifact } from '../../compiler/build/artifact.ts';
 import { findGpuCompiler } from '../../compiler/build/find-gpu-compiler.ts';
@@ -41,12 +41,13 @@ async function faulty(out: string): Promise<string> {
   const start = '{ embed<embedding>(args); }';
   const fault = '{ if (args.tokens[0].id == 7) *reinterpret_cast<volatile int *>(16) = 1; embed<embedding>(args); }';
   const sources = renderCuda(plan).map(({ file, text }) => ({ file, text: text.replace(start, fault) }));
+  if (!sources.some(({ text }) => text.includes(fault))) throw new Error(`no kernel is ${start}`);
   const compiler = await findGpuCompiler();
   const program = gpuProgram(choices, sources, compiler, await parseArchitectures(undefined, compiler));
   return (await buildArtifact(ir, plan, [program], { out: join(out, 'faulty') })).artifact;
 }
 
-/** A fault on the GPU ends the models that share its context, and no others: they can be opened again. */
+/** A kernel's fault ends all models of the process, with its reason, and none can be opened after it. */
 async function lost(good: string, out: string): Promise<Finding[]> {
   const bad = await faulty(out);
   const first = await openArtifact(good, { target: 'cuda' });
@@ -54,15 +55,21 @@ async function lost(good: string, out: string): Promise<Finding[]> {
   const expected = await tell(first);
   const together = (await Promise.all([tell(first), tell(second)])).every((told) => told === expected);
   const fault = await wordsOf(tell(second, [7]));
-  const again = await openArtifact(good, { target: 'cuda' });
-  const after = await tell(again);
+  const next = await wordsOf(openArtifact(good, { target: 'cuda' }));
   const shared = await wordsOf(tell(first));
-  await Promise.all([first, second, again].map((model) => model.dispose()));
+  await Promise.all([first.dispose(), second.dispose()]);
+  const later = await wordsOf(openArtifact(good, { target: 'cuda' }));
+  const told = (what: string, detail: string): Finding => ({
+    what,
+    ok: /ILLEGAL_ADDRESS/.test(detail) && /start it anew/.test(detail),
+    detail,
+  });
   return [
     { what: 'two models at once', ok: together, detail: '' },
-    { what: 'a fault ends the model', ok: /ILLEGAL_ADDRESS/.test(fault), detail: fault },
-    { what: 'the next model works', ok: after === expected, detail: '' },
-    { what: 'the one that shared the context says so', ok: /ILLEGAL_ADDRESS/.test(shared), detail: shared },
+    told('a fault ends the model', fault),
+    told('no other is opened after it', next),
+    told('the one beside it has ended, too', shared),
+    told('none is opened when both are gone', later),
   ];
 }
 
@@ -86,19 +93,31 @@ async function withNvrtc(good: string, out: string): Promise<Finding[]> {
   }
 }
 
-/** `good` is the default model's artifact for target cuda. */
-export async function failures(good: string, out: string): Promise<Finding[]> {
+const print = (findings: readonly Finding[]): void => {
+  for (const { what, ok, detail } of findings) console.log(`${ok ? 'ok ' : 'BAD'} ${what}: ${detail}`);
+};
+
+/**
+ * Writes to `file` what it finds, bit by bit. `good` is the default model's artifact for target cuda. Afterwards no GPU works
+ * in this process any more.
+ */
+export async function failures(good: string, out: string, file: string): Promise<void> {
   // A folder of its own: what is done to it should reach nobody else.
   const copy = join(out, 'good');
   await cp(good, copy, { recursive: true });
-  const device = await wordsOf(openArtifact(copy, { target: 'cuda', device: 63 }));
-  const findings = [
-    { what: 'a GPU that is not there', ok: /no GPU 63/.test(device), detail: device },
-    ...(await withNvrtc(copy, out)),
-    ...(await lost(copy, out)),
-  ];
-  for (const { what, ok, detail } of findings) console.log(`${ok ? 'ok ' : 'BAD'} ${what}: ${detail}`);
-  return findings;
+  const absent = async (): Promise<Finding[]> => {
+    const detail = await wordsOf(openArtifact(copy, { target: 'cuda', device: 63 }));
+    return [{ what: 'a GPU that is not there', ok: /no GPU 63/.test(detail), detail }];
+  };
+  const findings: Finding[] = [];
+  for (const work of [absent, withNvrtc, lost]) {
+    const found = await work(copy, out).catch((error): Finding[] => [
+      { what: work.name, ok: false, detail: String(error) },
+    ]);
+    print(found);
+    findings.push(...found);
+    await writeFile(file, JSON.stringify(findings));
+  }
 }
 
 /** Opens a large model until there is no room left for it. */
@@ -120,6 +139,6 @@ export async function fill(artifact: string): Promise<Finding[]> {
     { what: `${open.length} models fill the GPU, and tell the same`, ok: open.length > 0 && same, detail: '' },
     { what: 'one more does not fit', ok: /does not fit/.test(words), detail: words },
   ];
-  for (const { what, ok, detail } of findings) console.log(`${ok ? 'ok ' : 'BAD'} ${what}: ${detail}`);
+  print(findings);
   return findings;
 }

@@ -1,11 +1,11 @@
 // Everything about target cuda on one machine with a GPU: builds, checks against the reference, watches with the sanitizer,
 // times, and keeps it all.
 //   node --import tsx bench/device/main.ts [--shape 2b4t] [--heads f16,q6_k] [--out FILE] [--prompts 512,2048]
-//                                          [--only checks,draws,failures,sanitize,times] [--sequences 1,8,64]
+//                                          [--only checks,draws,failures,sanitizer,times] [--sequences 1,8,64]
 //                                          [--contexts 0,128,2048]
 // On a bare machine: npm run bench:device makes a folder that has all it needs but nvcc; run its run.sh there.
-import { execFileSync } from 'node:child_process';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -25,7 +25,7 @@ const { values } = parseArgs({
     shape: { type: 'string', default: '2b4t' },
     heads: { type: 'string', default: 'q6_k' },
     out: { type: 'string' },
-    only: { type: 'string', default: 'checks,draws,failures,sanitize,times' },
+    only: { type: 'string', default: 'checks,draws,failures,sanitizer,times' },
     prompts: { type: 'string', default: '512,2048' },
     sequences: { type: 'string', default: '1,8,64' },
     contexts: { type: 'string', default: '0,128,2048' },
@@ -33,10 +33,20 @@ const { values } = parseArgs({
     repetitions: { type: 'string', default: '6' },
     // An artifact: what sanitize.ts has this run.
     exercise: { type: 'string' },
+    // An artifact: what failuresApart has this make fail, and write to --out.
+    failing: { type: 'string' },
   },
 });
 
 const counts = (text: string) => text.split(',').map(Number);
+
+/** `failures` in a process of its own: no GPU works in it any more when it is done. */
+async function failuresApart(artifact: string, scratch: string): Promise<unknown> {
+  const out = join(scratch, 'failures.json');
+  const node = [...process.execArgv, process.argv[1]!, '--failing', artifact, '--out', out];
+  spawnSync(process.execPath, node, { stdio: 'inherit' });
+  return JSON.parse(await readFile(out, 'utf8'));
+}
 
 async function run(scratch: string): Promise<void> {
   const parts = values.only.split(',');
@@ -64,29 +74,43 @@ async function run(scratch: string): Promise<void> {
   const compiled = async ({ name, path }: CheckedModel) =>
     [name, (await compile(path, { target: 'cuda', out })).artifact] as const;
   const artifacts = new Map(await Promise.all(models.map(compiled)));
-  if (parts.includes('times')) {
-    const found = await times(scratch, {
-      shape: values.shape,
-      heads: values.heads.split(',') as HeadEncoding[],
-      promptTokens: counts(values.prompts),
-      sequences: counts(values.sequences),
-      contexts: counts(values.contexts),
-      newTokens: Number(values['new-tokens']),
-      repetitions: Number(values.repetitions),
-    });
-    await keep('times', found);
-  }
-  if (parts.includes('checks')) {
-    const done: Check[] = [];
-    for (const model of models) {
-      done.push(await check(model, out));
-      printCheck(done.at(-1)!);
+  const work: Readonly<Record<string, () => Promise<unknown>>> = {
+    times: () =>
+      times(scratch, {
+        shape: values.shape,
+        heads: values.heads.split(',') as HeadEncoding[],
+        promptTokens: counts(values.prompts),
+        sequences: counts(values.sequences),
+        contexts: counts(values.contexts),
+        newTokens: Number(values['new-tokens']),
+        repetitions: Number(values.repetitions),
+      }),
+    checks: async () => {
+      const done: Check[] = [];
+      for (const model of models) {
+        done.push(await check(model, out));
+        printCheck(done.at(-1)!);
+        await keep('checks', done);
+      }
+      return done;
+    },
+    draws: () => draws(artifacts, scratch),
+    failures: () => failuresApart(artifacts.get('default')!, scratch),
+    sanitizer: () => sanitize(artifacts),
+  };
+  for (const [part, does] of Object.entries(work)) {
+    if (!parts.includes(part)) continue;
+    const start = performance.now();
+    try {
+      await keep(part, await does());
+    } catch (error) {
+      // The parts after it tell something all the same.
+      console.error(`BAD ${part}:`, error);
+      await keep(`${part} ended`, String(error));
+      process.exitCode = 1;
     }
-    await keep('checks', done);
+    console.log(`${part} took ${Math.round((performance.now() - start) / 1000)} s`);
   }
-  if (parts.includes('draws')) await keep('draws', await draws(artifacts, scratch));
-  if (parts.includes('failures')) await keep('failures', await failures(artifacts.get('default')!, scratch));
-  if (parts.includes('sanitize')) await keep('sanitizer', await sanitize(artifacts));
   console.log(file);
 }
 
@@ -94,7 +118,8 @@ if (values.exercise !== undefined) await exercise(values.exercise);
 else {
   const scratch = await mkdtemp(join(tmpdir(), 'bitnet-device-'));
   try {
-    await run(scratch);
+    if (values.failing !== undefined) await failures(values.failing, scratch, values.out!);
+    else await run(scratch);
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }

@@ -14,14 +14,15 @@ export interface Verdict {
 
 const TOOLS = ['memcheck', 'racecheck', 'synccheck'];
 /** At once: most of the time they wait for the GPU, or the GPU for them. */
-const AT_ONCE = 7;
+const AT_ONCE = 11;
 const SECONDS = 100;
 
 function watch(tool: string, model: string, artifact: string): Promise<Verdict> {
   const node = [process.execPath, process.argv[1]!, '--exercise', artifact];
   const start = performance.now();
   const options = ['--tool', tool, '--target-processes', 'all', '--print-limit', '20'];
-  const child = spawn('compute-sanitizer', [...options, ...node], { timeout: SECONDS * 1000, killSignal: 'SIGKILL' });
+  // Its child goes with it, which would keep the streams open.
+  const child = spawn('timeout', ['-s', 'KILL', String(SECONDS), 'compute-sanitizer', ...options, ...node]);
   let log = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk) => {
