@@ -65,9 +65,9 @@ struct Q6_KTable {
   static __device__ __forceinline__ float value(const uint8_t *table, int64_t at, int i) {
     const uint8_t *row = table + at * row_bytes;
     const uint8_t *block = row + i / 256 * 210;
-    const int half = i % 256 / 128, quarter = i % 128 / 32, at = i % 32;
-    const int low = block[half * 64 + quarter % 2 * 32 + at] >> (quarter / 2 * 4) & 15;
-    const int high = block[128 + half * 32 + at] >> (2 * quarter) & 3;
+    const int half = i % 256 / 128, quarter = i % 128 / 32, lane = i % 32;
+    const int low = block[half * 64 + quarter % 2 * 32 + lane] >> (quarter / 2 * 4) & 15;
+    const int high = block[128 + half * 32 + lane] >> (2 * quarter) & 3;
     const float scale = half_at(block + 208) * static_cast<int8_t>(block[192 + i % 256 / 16]);
     return ((low | high << 4) - 32) * scale;
   }
