@@ -48,7 +48,9 @@ export async function load(path: string = defaultModel(), options: LoadOptions =
   const target = options.target === 'native' ? undefined : options.target;
   if (target !== undefined && !isArtifact(path)) requireRunnable(target);
   const threads = options.threads ?? defaultThreads();
-  return openArtifact(await artifactOf(path, { ...options, threads }), { ...rest, target });
+  const shared = target === cuda.id && (options.devices?.length ?? 1) > 1;
+  const gpus = shared ? options.devices!.length : undefined;
+  return openArtifact(await artifactOf(path, { ...options, threads, gpus }), { ...rest, target });
 }
 
 /**

@@ -11,13 +11,15 @@
 #include "abi.h"
 #include "sampling.h"
 
-#define BN_CUDA_VERSION 1
+#define BN_CUDA_VERSION 2
 
 enum {
   BN_CUDA_NAME = 96,     /* bytes of a name, with its zero */
   BN_CUDA_LAUNCHES = 48, /* of a program */
   BN_CUDA_PROGRAMS = 8,
   BN_CUDA_TRIALS = 48,
+  BN_CUDA_SLICES = 48,
+  BN_CUDA_GPUS = 8, /* that share a model, at most */
   BN_CUDA_RUN = 128,        /* tokens of a run at most */
   BN_CUDA_SHORTEST_RUN = 8, /* fewer tokens of a sequence in a step are singles */
   BN_CUDA_TRIAL_TOKENS = 13 /* TRIAL_TOKENS of compiler/kernels/self-test.ts */
@@ -53,7 +55,7 @@ typedef struct bn_cuda_sampler {
 
 /* All pointers are the device's. */
 typedef struct bn_cuda_args {
-  const uint8_t *weights; /* the packed weights file */
+  const uint8_t *weights; /* the packed weights file; of GPUs that share a model, the slices of this one */
   uint8_t *workspace;     /* workspace_bytes */
   uint8_t *tables;        /* table_bytes: written by the setup launches, constant from then on */
   uint8_t *kv;            /* sequence s starts at kv + s * kv_sequence_bytes: keys and values, kv_position_bytes for each
@@ -76,6 +78,7 @@ typedef struct bn_cuda_args {
   bn_cuda_sampler *samplers; /* by sequence: they draw the next tokens. Null: the largest logit is taken, of equals the
                                 lowest id */
   uint8_t *draws;            /* [logits_count][draw_bytes], where there are samplers */
+  int32_t gpu;               /* which of the GPUs that share the model this is, from 0 */
   int32_t *sums;             /* of a trial: a ternary kernel writes its integer sums here, [token][m], and nothing else */
 } bn_cuda_args;
 
@@ -90,7 +93,16 @@ typedef struct bn_cuda_launch {
   int32_t unit, per, above, most;
   /* May begin while the one before it still runs: it waits itself for what that one writes. */
   int32_t early;
+  /* Without a kernel it is a gathering: of the rows that lie in the workspace at `gathered`, [gpu][token][part], this GPU
+   * has written its own `part` floats of each token, and gets those of the others. */
+  int32_t part;
+  int64_t gathered;
 } bn_cuda_launch;
+
+/* What of the weights file a GPU has: `bytes` from `from` + gpu * `step` on go to `to`. */
+typedef struct bn_cuda_slice {
+  int64_t from, step, to, bytes;
+} bn_cuda_slice;
 
 /* The launches of a step of 1 to max_tokens tokens: `prologue` of them once, then `layer` for each layer, then
  * `epilogue`. */
@@ -112,9 +124,15 @@ typedef struct bn_cuda_model {
   uint32_t version; /* BN_CUDA_VERSION */
   char key[BN_CUDA_NAME];
   int32_t vocab, context, embedding, layers, max_tokens;
+  int32_t gpus; /* that share the model; each runs this program, on its slices of the weights */
+  int32_t slice_count;
   int64_t workspace_bytes, table_bytes;
   int64_t kv_position_bytes[2]; /* of one sequence, by BN_KV_*; a cache of n positions takes n times as much, and n ids */
   int64_t draw_bytes;           /* that drawing from one row of logits works with */
+  /* The weights file: what every GPU has whole, then the layers, of which a GPU has slices, counted from a layer's start.
+   * In a GPU's memory a layer takes `layer_bytes`. */
+  int64_t shared_bytes, file_layer_bytes, layer_bytes;
+  bn_cuda_slice slices[BN_CUDA_SLICES];
   bn_cuda_program setup;     /* once, before anything else */
   int32_t program_count;     /* a step takes the first one of its cache that has room for its tokens */
   bn_cuda_program programs[BN_CUDA_PROGRAMS];

@@ -17,6 +17,8 @@ const kernel = z.strictObject({
   reason: z.string(),
   /** What bn_model_info.self_test must write for it, 16 hexadecimal digits. */
   checksum: hex.length(16),
+  /** Where GPUs share the model, `checksum` is the first one's, and these are the others': each has rows of its own. */
+  others: z.array(hex.length(16)).optional(),
 });
 
 const target = z.strictObject({
@@ -37,6 +39,8 @@ const target = z.strictObject({
   compiler: z.string(),
   flags: z.array(z.string()),
   kernels: z.array(kernel),
+  /** GPUs that share the model, where they are more than one. */
+  gpus: count.optional(),
 });
 
 const tensor = z.strictObject({

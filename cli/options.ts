@@ -35,6 +35,9 @@ export function parsePositive(text: string): number {
   return value;
 }
 
+/** Numbers of GPUs with commas between them. */
+export const parseDevices = (text: string): number[] => text.split(',').map(parseInteger);
+
 /** Token ids with commas or white space between them. */
 export function parseTokens(text: string): number[] {
   const tokens = text.split(/[\s,]+/).filter(Boolean);
@@ -137,6 +140,7 @@ export async function lowerOptions(flags: LowerFlags) {
 export interface ModelOptions extends LowerFlags {
   readonly target?: string;
   readonly device?: number;
+  readonly devices?: readonly number[];
   readonly threads?: number;
   readonly pin?: boolean;
   readonly kv?: 'f16' | 'f32';
@@ -154,6 +158,7 @@ export function addModelOptions(
   command
     .option('--target <id>', 'run this target (default: the best for this machine)')
     .option('--device <number>', 'GPU that target cuda runs on (default: 0)', parseInteger)
+    .option('--devices <numbers>', 'GPUs with commas that share the model, as 0,1', parseDevices)
     .option(threads, 'threads that compute (default: the physical cores)', parseCount)
     .option('--pin', 'keep each of them on a core of its own')
     .addOption(new Option('--kv <type>', 'how keys and values are cached').choices(['f16', 'f32']).default('f16'));
@@ -163,11 +168,12 @@ export function addModelOptions(
 
 /** Those options as `load` takes them. */
 export async function loadOptions(options: ModelOptions) {
-  const { target, device, threads, pin, kv, ctx, out } = options;
+  const { target, device, devices, threads, pin, kv, ctx, out } = options;
   return {
     ...(await lowerOptions(options)),
     target,
     device,
+    devices,
     threads,
     pin,
     kv,

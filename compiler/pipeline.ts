@@ -14,6 +14,7 @@ import { sectionsOf } from './passes/choose-kernels.ts';
 import { type PlanRequest, planForGpu, planModel } from './passes/index.ts';
 import { selectGpuKernels } from './passes/select-gpu-kernels.ts';
 import { type Choice, distinctKernels, selectKernels } from './passes/select-kernels.ts';
+import { checkGpus } from './passes/share-gpus.ts';
 import { renderCuda } from './render/cuda/index.ts';
 import { renderSources, type Source } from './render/index.ts';
 import { systemErrors } from './system-errors.ts';
@@ -29,6 +30,8 @@ export interface CompileOptions extends Partial<BuildOptions>, LowerOptions {
   readonly threads?: number;
   /** For `cuda`: GPU architectures with commas, as `sm_90`. Default: those of this machine's GPUs, or all. */
   readonly arch?: string;
+  /** For `cuda`: GPUs that share the model, each with some rows of every matrix. Default 1. */
+  readonly gpus?: number;
 }
 
 export interface CompileResult extends BuiltArtifact {
@@ -94,11 +97,16 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
     if (options.arch !== undefined && wanted !== cuda.id) {
       throw new BitnetError(`option arch is for target ${cuda.id}, and this is ${wanted}`, { hint: 'leave it out' });
     }
+    if (options.gpus !== undefined && wanted !== cuda.id) {
+      throw new BitnetError(`option gpus is for target ${cuda.id}, and this is ${wanted}`, { hint: 'leave it out' });
+    }
     if (wanted === cuda.id) {
       const plan = planForGpu(ir, options);
-      const choices = selectGpuKernels(plan);
+      const gpus = checkGpus(options.gpus);
+      const choices = selectGpuKernels(plan, gpus);
       const compiler = await findGpuCompiler();
-      const program = gpuProgram(choices, renderCuda(plan), compiler, await parseArchitectures(options.arch, compiler));
+      const architectures = await parseArchitectures(options.arch, compiler);
+      const program = gpuProgram(choices, renderCuda(plan, gpus), compiler, architectures, gpus);
       const built = await buildArtifact(ir, plan, [program], { out, onProgress, signal });
       const kernels = distinctKernels(choices).map(({ name }) => name);
       return { ...built, kernels, sections: [], tuned: [], notices: [], skipped: [] };

@@ -15,6 +15,7 @@ interface CompileFlags extends LowerFlags {
   readonly target: string;
   readonly threads?: number;
   readonly arch?: string;
+  readonly gpus?: number;
   readonly out?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -46,6 +47,7 @@ export function compileCommand(program: Command, io: Io): void {
     .option('--threads <count>', 'that it will run on, as it was tuned (default: the physical cores)', parseCount);
   addLowerOptions(command)
     .option('--arch <list>', "GPU architectures of target cuda, as sm_90 (default: this machine's, or all)")
+    .option('--gpus <count>', 'GPUs that share the model, for target cuda (default: 1)', parseCount)
     .option('--emit-ini <file>', "write the tiles of tl1 or tl2 as bitnet.cpp's kernel_config.ini has them")
     .addOption(outOption())
     .addOption(
@@ -73,13 +75,14 @@ async function emitIni(ini: string, file: string, target: string, options: Lower
 }
 
 async function build(io: Io, file: string, flags: CompileFlags, options: LowerOptions): Promise<void> {
-  const { target, arch, out, json, quiet } = flags;
+  const { target, arch, gpus, out, json, quiet } = flags;
   const { compile } = await import('../../compiler/index.ts');
   const progress = new Progress(io, json || quiet);
   const { artifact, manifest, kernels, cached, tuned, notices, skipped } = await compile(file, {
     ...options,
     target,
     arch,
+    gpus,
     out,
     onProgress: progress.onProgress,
     signal: io.signal,

@@ -41,6 +41,8 @@ export interface Program {
   readonly library: string;
   /** Puts sources and library into a folder that is there. */
   readonly write: (folder: string, signal?: AbortSignal) => Promise<void>;
+  /** GPUs that share the model. */
+  readonly gpus?: number;
 }
 
 /** What a long compilation is at. `fraction` runs from 0 to 1 where it is known. */
@@ -162,9 +164,13 @@ function skipsOf({ layer, hyper }: Plan): Manifest['skips'] {
 }
 
 async function targetEntry(plan: Plan, program: Program, stage: string, weightsFile: string): Promise<TargetEntry> {
-  const { target, choices, compiler, key } = program;
+  const { target, choices, compiler, key, gpus = 1 } = program;
   const library = `${target.id}/${program.library}`;
   const checksums = await trialChecksums(plan, weightsFile, choices);
+  const others: Map<string, string>[] = [];
+  for (let gpu = 1; gpu < gpus; gpu++) {
+    others.push(await trialChecksums(plan, weightsFile, choices, gpu));
+  }
   return {
     key,
     library,
@@ -180,7 +186,9 @@ async function targetEntry(plan: Plan, program: Program, stage: string, weightsF
       reason,
       uses: choices.filter((choice) => kernelsOf(choice).some((kernel) => kernel.name === name)).map(({ use }) => use),
       checksum: checksums.get(name)!,
+      ...(others.length > 0 && { others: others.map((of) => of.get(name)!) }),
     })),
+    ...(gpus > 1 && { gpus }),
   };
 }
 

@@ -44,12 +44,16 @@ async function ownArchitectures(): Promise<string[]> {
   return (listed?.stdout.trim().split(/\s+/) ?? []).map((capability) => `sm_${capability.replace('.', '')}`);
 }
 
-/** The program of a model for NVIDIA GPUs, to be built for some architectures. */
+/** What an artifact calls the program for so many GPUs. */
+export const gpuTarget = (gpus: number): string => (gpus === 1 ? cuda.id : `${cuda.id}-x${gpus}`);
+
+/** The program of a model for NVIDIA GPUs that share it, to be built for some architectures. */
 export function gpuProgram(
   choices: readonly Choice[],
   sources: readonly Source[],
   compiler: GpuCompiler,
   architectures: readonly string[],
+  gpus = 1,
 ): Program {
   const flags = [...cuda.flags, ...architectures.map(codeOf)];
   const key = sha256(compiler.version, ...flags, ...sources.flatMap(({ file, text }) => [file, text]));
@@ -59,5 +63,5 @@ export function gpuProgram(
     const job = { architectures, flags: [...cuda.flags, `-DBN_MODEL_KEY="${key}"`], signal };
     await withCachedLibrary(join(folder, library), `${key}-${library}`, () => compiler.build(folder, job), signal);
   };
-  return { target: { ...cuda, flags }, choices, compiler, key, library, write };
+  return { target: { ...cuda, id: gpuTarget(gpus), flags }, choices, compiler, key, library, write, gpus };
 }

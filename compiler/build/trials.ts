@@ -5,15 +5,17 @@ import { layoutOf } from '../kernels/index.ts';
 import { stretchOf } from '../kernels/layout.ts';
 import { Checksum, TRIAL_TOKENS, trialActivations } from '../kernels/self-test.ts';
 import { type Choice, kernelsOf } from '../passes/select-kernels.ts';
+import { outerGroups } from '../passes/share-gpus.ts';
 
 /**
  * What each kernel's self-test must give, computed by the plain reference from the packed weights file: integer sums of
- * the first and last row group of every matrix, layer by layer. By kernel name.
+ * the first and last row group of every matrix, layer by layer; of GPUs that share a model, those of one. By kernel name.
  */
 export async function trialChecksums(
   plan: Plan,
   weightsFile: string,
   choices: readonly Choice[],
+  gpu = 0,
 ): Promise<Map<string, string>> {
   const checksums = new Map<string, Checksum>();
   for (const choice of choices) {
@@ -27,9 +29,10 @@ export async function trialChecksums(
         if (tensor?.kind !== 'codes') throw new Error(`the plan has no codes of '${use}'`);
         const start = plan.weights.layerBase + layer * plan.weights.layerBytes + tensor.offset;
         const layout = layoutOf(tensor.layout);
+        const outer = outerGroups(tensor, gemv.m, gpu);
         const groups = await Promise.all(
-          [0, gemv.m / 16 - 1].map(async (group) => {
-            const { offset, bytes } = stretchOf(layout, gemv.m, gemv.k, group);
+          outer.map(async (group) => {
+            const { offset, bytes } = stretchOf(layout, tensor.rows, gemv.k, group);
             const packed = new Uint8Array(bytes);
             await handle.read(packed, 0, bytes, start + offset);
             return layout.unpackGroup(packed, gemv.k, group);

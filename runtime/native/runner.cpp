@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "cuda/cuda_executor.h"
+#include "cuda/gpu_team.h"
 #include "engine/executor.h"
 #include "engine/library.h"
 
@@ -22,7 +22,7 @@ constexpr const char* kUsage = R"(runner COMMAND ...
   selftest LIBRARY WEIGHTS                  one JSON line per kernel, with its checksum
   logits LIBRARY WEIGHTS --tokens 1,2,3 --out FILE [--kv f16|f32] [--threads N] [--chunk N] [--hidden FILE]
                                             float32, little-endian, [tokens][vocabulary]; what the head reads, likewise
-  profile FATBIN WEIGHTS --tokens N --position P --sequences S
+  profile FATBIN WEIGHTS --tokens N --position P --sequences S [--devices 0,1]
                                             times the kernels of a step of N tokens in each of S sequences, one JSON line each
   draw FATBIN WEIGHTS IN                    draws tokens on the GPU and by the CPU's sampler, from logits that are given:
                                             one JSON line says how many differ, which were drawn, and in what time
@@ -69,6 +69,14 @@ std::map<std::string, std::string> options_of(const Arguments& arguments, size_t
   return options;
 }
 
+// With commas.
+std::vector<int32_t> numbers_of(const std::string& text) {
+  std::vector<int32_t> numbers;
+  std::istringstream list(text);
+  for (std::string one; std::getline(list, one, ',');) numbers.push_back(std::stoi(one));
+  return numbers;
+}
+
 void write_all(const std::string& path, const void* data, size_t bytes) {
   std::ofstream file(path, std::ios::binary);
   file.write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
@@ -77,9 +85,7 @@ void write_all(const std::string& path, const void* data, size_t bytes) {
 
 int logits(const Arguments& arguments) {
   auto options = options_of(arguments, 2);
-  std::vector<int32_t> ids;
-  std::istringstream list(options["tokens"]);
-  for (std::string one; std::getline(list, one, ',');) ids.push_back(std::stoi(one));
+  const std::vector<int32_t> ids = numbers_of(options["tokens"]);
   if (ids.empty() || options["out"].empty()) throw Usage("logits needs --tokens and --out");
 
   bn::ExecutorOptions executor_options;
@@ -109,18 +115,9 @@ int logits(const Arguments& arguments) {
   return 0;
 }
 
-int profile(const Arguments& arguments) {
-  auto options = options_of(arguments, 2);
-  const auto number = [&](const char* name, int otherwise) {
-    return options[name].empty() ? otherwise : std::stoi(options[name]);
-  };
-  const int tokens = number("tokens", 1), position = number("position", 0), sequences = number("sequences", 1);
-  bn::ExecutorOptions executor_options;
-  executor_options.library = arguments.at(0);
-  executor_options.weights = arguments.at(1);
-  executor_options.context = position + tokens;
-  executor_options.sequences = sequences;
-  bn::CudaExecutor executor(executor_options);
+// Times a step of so many tokens in each sequence, from `position` on.
+template <typename Executor>
+void profile(Executor&& executor, int tokens, int position, int sequences) {
   std::vector<bn_token> batch;
   for (int s = 0; s < sequences; ++s) {
     for (int i = 0; i < tokens; ++i) {
@@ -132,6 +129,22 @@ int profile(const Arguments& arguments) {
     std::printf("{\"kernel\":\"%s\",\"launches\":%d,\"microseconds\":%.2f}\n", timing.kernel.c_str(), timing.launches,
                 timing.microseconds);
   }
+}
+
+int profile(const Arguments& arguments) {
+  auto options = options_of(arguments, 2);
+  const auto number = [&](const char* name, int otherwise) {
+    return options[name].empty() ? otherwise : std::stoi(options[name]);
+  };
+  const int tokens = number("tokens", 1), position = number("position", 0), sequences = number("sequences", 1);
+  bn::ExecutorOptions executor_options;
+  executor_options.library = arguments.at(0);
+  executor_options.weights = arguments.at(1);
+  executor_options.context = position + tokens;
+  executor_options.sequences = sequences;
+  if (!options["devices"].empty()) executor_options.devices = numbers_of(options["devices"]);
+  if (executor_options.devices.size() > 1) profile(bn::GpuTeam(executor_options), tokens, position, sequences);
+  else profile(bn::CudaExecutor(executor_options), tokens, position, sequences);
   return 0;
 }
 

@@ -51,7 +51,8 @@ export interface NativeOpenOptions {
   kv: 'f16' | 'f32';
   sequences: number;
   chunk: number;
-  device: number;
+  /** GPUs: one, or those that share the model. */
+  devices: Int32Array;
 }
 
 export interface NativeEngine {
@@ -72,7 +73,7 @@ export interface NativeEngine {
 }
 
 export interface EngineFacts {
-  /** The GPU's name; empty where the CPU computes. */
+  /** The GPU's name, or how many GPUs of that name; empty where the CPU computes. */
   readonly device: string;
   readonly vocab: number;
   readonly context: number;

@@ -22,8 +22,27 @@ export interface Artifact {
   readonly manifest: Manifest;
 }
 
-/** What a target for GPUs has for an architecture. */
+/** What a target for GPUs has for an architecture, and what it is called where it is for one of them. */
 const GPU = 'cuda';
+
+/** Whether a target is for GPUs. */
+export const isForGpu = ({ arch }: TargetEntry): boolean => arch === GPU;
+
+/** The GPUs that a target is to run on: those asked for, or the first ones. @throws BitnetError where both options ask */
+export function chooseDevices(
+  { gpus = 1 }: TargetEntry,
+  { device, devices }: { readonly device?: number; readonly devices?: readonly number[] },
+): readonly number[] {
+  if (device !== undefined && devices !== undefined) {
+    throw new BitnetError('options device and devices say the same', { hint: 'Leave one of them out.' });
+  }
+  if (device !== undefined && gpus > 1) {
+    throw new BitnetError(`this program is for ${gpus} GPUs that share the model, and option device names one`, {
+      hint: `Name ${gpus} of them with devices, or compile the model without gpus.`,
+    });
+  }
+  return devices ?? Array.from({ length: gpus }, (_, i) => (device ?? 0) + i);
+}
 
 const RECOMPILE = 'Compile the model again.';
 
@@ -56,6 +75,10 @@ export async function checkLibrary({ folder }: Artifact, { library, sha256 }: Ta
   return file;
 }
 
+/** What a target is called in an artifact, where so many GPUs are to share the model. */
+export const nameForGpus = (target: string | undefined, gpus = 1): string | undefined =>
+  gpus > 1 && (target === undefined || target === GPU) ? `${GPU}-x${gpus}` : target;
+
 /**
  * Picks the target to run: the one asked for, or of those that this machine can run the one of highest rank.
  * @throws BitnetError where there is none, with what each lacks
@@ -66,7 +89,8 @@ export function chooseTarget(manifest: Manifest, wanted?: string, machine: Machi
   if (wanted !== undefined) {
     const target = targets.find(([name]) => name === wanted)?.[1];
     if (!target) {
-      const hint = `Compile it for that target: --target ${wanted}.`;
+      const option = wanted.startsWith(`${GPU}-x`) ? `${GPU} --gpus ${wanted.slice(GPU.length + 2)}` : wanted;
+      const hint = `Compile it for that target: --target ${option}.`;
       throw new BitnetError(`the artifact of ${manifest.model.name} has no target ${wanted}, only ${names}`, { hint });
     }
     const obstacle = whyNot(target, machine);

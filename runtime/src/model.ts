@@ -2,7 +2,15 @@ import { join } from 'node:path';
 import type { Manifest } from '../../artifact/manifest.ts';
 import { BitnetError } from '../../errors.ts';
 import { defaultThreads, type LogitsOutput, type ScoreOutput } from './addon.ts';
-import { checkLibrary, chooseTarget, readArtifact, readTokenizer } from './artifact.ts';
+import {
+  checkLibrary,
+  chooseDevices,
+  chooseTarget,
+  isForGpu,
+  nameForGpus,
+  readArtifact,
+  readTokenizer,
+} from './artifact.ts';
 import { type BenchmarkResult, runBenchmark } from './benchmark.ts';
 import { type ChatMessage, renderChat } from './chat.ts';
 import { embedTexts } from './embed.ts';
@@ -76,12 +84,12 @@ export interface MemoryUse {
  */
 export async function openArtifact(folder: string, options: LoadOptions = {}): Promise<Model> {
   const checked = checkLoadOptions(options);
-  const { target: wanted, contextLength, onProgress, signal } = checked;
+  const { contextLength, onProgress, signal } = checked;
   signal?.throwIfAborted();
   onProgress?.({ stage: 'manifest' });
   const artifact = await readArtifact(folder);
   const { manifest } = artifact;
-  const target = chooseTarget(manifest, wanted);
+  const target = chooseTarget(manifest, nameForGpus(checked.target, checked.devices?.length));
   const entry = manifest.targets[target]!;
   const weights = manifest.weights[entry.layout];
   if (!weights) throw new BitnetError(`${artifact.folder}: the manifest lists no weights of layout ${entry.layout}`);
@@ -97,10 +105,12 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
   const tokenizer = createTokenizer(tables);
   signal?.throwIfAborted();
 
-  const onGpu = target === 'cuda';
-  if (checked.device !== undefined && !onGpu) {
-    throw new BitnetError(`option device is for target cuda, and this is ${target}`, { hint: 'Leave it out.' });
+  const onGpu = isForGpu(entry);
+  for (const option of ['device', 'devices'] as const) {
+    if (checked[option] === undefined || onGpu) continue;
+    throw new BitnetError(`option ${option} is for target cuda, and this is ${target}`, { hint: 'Leave it out.' });
   }
+  const devices = chooseDevices(entry, checked);
   const uploaded = (fraction: number) => {
     onProgress?.({ stage: 'upload', fraction });
     if (fraction === 1) onProgress?.({ stage: 'self-test' });
@@ -111,14 +121,17 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
     weights: join(artifact.folder, weights.file),
     weightsBytes: weights.bytes,
     key: entry.key,
-    kernels: entry.kernels.map(({ name, checksum }) => ({ name, checksum })),
+    kernels: entry.kernels.flatMap(({ name, checksum, others = [] }) => [
+      { name, checksum },
+      ...others.map((of, i) => ({ name: `${name}@${i + 1}`, checksum: of })),
+    ]),
     threads: checked.threads ?? defaultThreads(),
     pin: checked.pin,
     context: contextLength ?? Math.min(trained, DEFAULT_CONTEXT),
     kv: checked.kv,
     sequences: checked.sequences,
     chunk: checked.prefillChunk ?? (onGpu ? GPU_CHUNK : CPU_CHUNK),
-    device: checked.device ?? 0,
+    devices: Int32Array.from(devices),
   };
   const engine = await Engine.open(engineOptions, uploaded);
   if (signal?.aborted) {

@@ -12,6 +12,13 @@ const callback = <Callback>() => z.custom<Callback>((value) => typeof value === 
 const loadSchema = z.strictObject({
   target: z.string().optional().describe('the name of a target'),
   device: integer(0, 63).optional().describe('a whole number from 0 to 63'),
+  devices: z
+    .array(integer(0, 63))
+    .min(1)
+    .max(8)
+    .refine((list) => new Set(list).size === list.length)
+    .optional()
+    .describe('an array of one to eight whole numbers from 0 to 63, each of them once'),
   threads: integer(1, 256).optional().describe('a whole number from 1 to 256'),
   pin: z.boolean().default(false).describe('true or false'),
   contextLength: integer(1, 2 ** 24)
@@ -30,6 +37,8 @@ export interface LoadOptions {
   readonly target?: string;
   /** Which GPU target `cuda` runs on, as `listGpus` counts them. Default 0. */
   readonly device?: number;
+  /** Instead of `device`, GPUs that share the model, which was compiled for as many. Default then: the first of them. */
+  readonly devices?: readonly number[];
   /** Threads that compute. Default: the physical cores that this process may use. */
   readonly threads?: number;
   /** Pin each of them to a CPU. Default false. */

@@ -150,7 +150,7 @@ __device__ __forceinline__ void attend(const bn_cuda_args &args, int layer, int 
     }
   }
   __syncthreads();
-  float *out = buffer<float>(args, S::out) + int64_t{t} * S::out_stride + head * kGroup * S::dim;
+  float *out = own_row<S>(args, t) + head * kGroup * S::dim;
 #pragma unroll
   for (int p = 0; p < kPer; ++p) {
     const int d = tid + p * kThreads;
@@ -211,7 +211,7 @@ __device__ __forceinline__ void attend_exactly(const bn_cuda_args &args, int lay
     for (int i = lane; i < end - begin; i += 32) score[q][i] *= scale;
   }
   __syncthreads();
-  float *out = buffer<float>(args, S::out) + int64_t{t} * S::out_stride + head * kGroup * S::dim;
+  float *out = own_row<S>(args, t) + head * kGroup * S::dim;
   for (int d = tid; d < S::dim; d += kThreads) {
     float sum[kGroup] = {};
     for (int p = begin; p < length; ++p) {

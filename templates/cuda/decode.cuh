@@ -94,9 +94,10 @@ struct Gemv {
       const int quad = tid + i * kThreads;
       v[i] = {0, 0, 0, 0};
       if (quad >= kQuads) continue;
-      v[i] = load_within<L::size>(row, 4 * quad);
+      const float *at = row + value_offset<L>(args, 0, 4 * quad);
+      v[i] = load_within<L::size>(at, 4 * quad);
       if constexpr (L::input_gate != Activation::none) {
-        const float4 up = load_within<L::size>(row + L::up_offset, 4 * quad);
+        const float4 up = load_within<L::size>(at + L::up_offset, 4 * quad);
         v[i] = {gated<L::input_gate>(v[i].x, up.x), gated<L::input_gate>(v[i].y, up.y), gated<L::input_gate>(v[i].z, up.z),
                 gated<L::input_gate>(v[i].w, up.w)};
       }
@@ -184,6 +185,19 @@ struct Gemv {
     quantise(1.0f);
   }
 
+  // The vector as another launch has quantised it, where it is too wide for the registers of a thread block; returns what
+  // sums are multiplied with.
+  __device__ __forceinline__ float load_quantised() {
+    const uint8_t *q = buffer<const uint8_t>(args, L::q);
+    for (int quad = tid; quad < L::columns / 4; quad += kThreads) {
+      s.q[place_of(quad)] = __ldcg(reinterpret_cast<const uint32_t *>(q + tile_offset(0, 4 * quad, L::columns)));
+    }
+    const bn_quant quant = quant_of<L>(args, 0);
+    if (tid < kWarps) s.part[tid] = tid == 0 ? quant.sum : 0;
+    __syncthreads();
+    return quant.inverse_scale;
+  }
+
   // ---- the product ----
 
   // On tensor cores, whose other seven columns hold the vector again. Codes are not shifted down: the sums of plane j are
@@ -256,24 +270,30 @@ struct Gemv {
     let_next_begin();
     start();
     if (args.sums) {
-      quantise_trial();
+      if constexpr (L::fused) quantise_trial();
+      else wait_for_inputs(), load_quantised();
       multiply();
       if (tid < count * 16) args.sums[first * 16 + tid] = row_sum(tid);
       return;
     }
     constexpr bool kWoven = L::activation != Activation::none;
     constexpr int kOf = kWoven ? 8 : 16;  // results of a row block
-    float4 w[kPer];
-    if constexpr (L::norm >= 0) load_norm(w);
+    float4 w[L::fused ? kPer : 1];
+    if constexpr (L::fused && L::norm >= 0) load_norm(w);
     const bool mine = tid < count * kOf;
     const float2 scale = mine ? scales_of<L>(weights, first + tid / kOf) : float2{0, 0};
     wait_for_inputs();
-    load_vector();
-    float *out = buffer<float>(args, L::out) + first * kOf + tid;
+    if constexpr (L::fused) load_vector();
+    float *out = own_row<L>(args, 0) + first * kOf + tid;
     const float old = L::accumulate && mine ? __ldcg(out) : 0.0f;
-    const float top = fmaxf(norm(w), 1e-5f);
-    quantise(kExactScale ? 127.0f / top : __fdividef(127.0f, top));
-    const float inverse = kExactScale ? top / 127.0f : top * (1.0f / 127.0f);
+    float inverse;
+    if constexpr (L::fused) {
+      const float top = fmaxf(norm(w), 1e-5f);
+      quantise(kExactScale ? 127.0f / top : __fdividef(127.0f, top));
+      inverse = kExactScale ? top / 127.0f : top * (1.0f / 127.0f);
+    } else {
+      inverse = load_quantised();
+    }
     multiply();
     if (!mine) return;
     if constexpr (kWoven) {

@@ -216,7 +216,7 @@ struct OneToken {
     if (warp < busy) weigh(f, keys, values, begin, end, position);
     __syncthreads();
     Head &all = buffer<Head>(args, S::shares)[head];
-    float *out = buffer<float>(args, S::out) + head * kResults;
+    float *out = own_row<S>(args, 0) + head * kResults;
     for (int t = tid; t < kResults; t += kThreads) {
       const int h = t / kDim;
       float top = kNever, total = 0, result = 0;
@@ -412,7 +412,7 @@ __device__ __forceinline__ void attend_run(const bn_cuda_args &args, int layer) 
   for (int d = 1; d < 4; d *= 2) l0 += __shfl_xor_sync(~0u, l0, d), l1 += __shfl_xor_sync(~0u, l1, d);
   const float i0 = 1.0f / l0, i1 = 1.0f / l1;
   const int r0 = warp * 16 + g, r1 = r0 + 8;
-  float *out = buffer<float>(args, S::out) + int64_t{start} * S::out_stride + head * kDim + 2 * c;
+  float *out = own_row<S>(args, start) + head * kDim + 2 * c;
 #pragma unroll
   for (int n = 0; n < 16; ++n) {
     if (r0 < count) *reinterpret_cast<float2 *>(out + r0 * S::out_stride + n * 8) = {o[n][0] * i0, o[n][1] * i0};
@@ -524,7 +524,7 @@ __device__ __forceinline__ void attend_single(const bn_cuda_args &args, int laye
     }
   }
   __syncthreads();
-  float *out = buffer<float>(args, S::out) + int64_t{t} * S::out_stride + head * kGroup * kDim;
+  float *out = own_row<S>(args, t) + head * kGroup * kDim;
   for (int i = tid; i < kGroup * kDim; i += kWarps * 32) {
     float top = kNever, total = 0, value = 0;
 #pragma unroll

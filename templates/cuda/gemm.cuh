@@ -29,7 +29,7 @@ __device__ __forceinline__ void write_rows(const bn_cuda_args &args, int t, int 
     args.sums[int64_t{t} * M::rows + block * 16 + g + 8] = high;
     return;
   }
-  float *out = buffer<float>(args, M::out) + int64_t{t} * M::stride;
+  float *out = own_row<M>(args, t);
   const float a = __fmul_rn(low, scale.x * quant.inverse_scale), b = __fmul_rn(high, scale.y * quant.inverse_scale);
   if constexpr (M::activation != Activation::none) {
     out[block * 8 + g] = gated<M::activation>(a, b);

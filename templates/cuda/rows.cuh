@@ -29,6 +29,24 @@ __device__ __forceinline__ T *buffer(const bn_cuda_args &args, int64_t offset) {
   return reinterpret_cast<T *>(args.workspace + offset);
 }
 
+// Where value i of token t is in rows of S that several GPUs share: [gpu][token][part], gathered part by part.
+template <class S>
+__device__ __forceinline__ int64_t value_offset(const bn_cuda_args &args, int t, int i) {
+  if constexpr (S::parts == 1) {
+    return int64_t{t} * S::stride + i;
+  } else {
+    constexpr int kPart = S::size / S::parts;
+    return (int64_t{i / kPart} * args.token_count + t) * S::stride + i % kPart;
+  }
+}
+
+// The part of token t's row of results that this GPU writes.
+template <class S>
+__device__ __forceinline__ float *own_row(const bn_cuda_args &args, int t) {
+  const int64_t rows = S::out_parts == 1 ? t : int64_t{args.gpu} * args.token_count + t;
+  return buffer<float>(args, S::out) + rows * S::out_stride;
+}
+
 enum class Activation { none, relu2, silu, gelu };
 
 // activation(gate) * up
@@ -54,10 +72,10 @@ __device__ __forceinline__ bn_token token_at(const bn_cuda_args &args, int t) {
   return {__ldcg(p), __ldcg(p + 1), __ldcg(p + 2), __ldcg(p + 3), __ldcg(p + 4)};
 }
 
-// Four values of a row from column i on; those at `size` and beyond are zero.
+// Four values of a row from column i on, which are at `p`; those at `Size` and beyond are zero.
 template <int Size>
-__device__ __forceinline__ float4 load_within(const float *row, int i) {
-  float4 v = load4(row + i);
+__device__ __forceinline__ float4 load_within(const float *p, int i) {
+  float4 v = load4(p);
   if constexpr (Size % 4 != 0) {
     if (i + 1 >= Size) v.y = 0;
     if (i + 2 >= Size) v.z = 0;
@@ -117,7 +135,7 @@ struct Row {
 #pragma unroll
     for (int i = 0; i < kPer; ++i) {
       const int quad = threadIdx.x + i * S::threads;
-      if (quad < kQuads) v[i] = scaled(v[i], r, load_within<S::size>(weight, 4 * quad));
+      if (quad < kQuads) v[i] = scaled(v[i], r, load_within<S::size>(weight + 4 * quad, 4 * quad));
     }
   }
 
@@ -165,9 +183,9 @@ __device__ __forceinline__ void norm_quantise(const bn_cuda_args &args, const ui
   let_next_begin();
   wait_for_inputs();
   const int t = blockIdx.y;
-  const float *row = buffer<const float>(args, S::input) + int64_t{t} * S::stride;
+  const float *rows = buffer<const float>(args, S::input);
   Row<S> it;
-  it.fill([row](int i) { return load_within<S::size>(row, i); });
+  it.fill([&](int i) { return load_within<S::size>(rows + value_offset<S>(args, t, i), i); });
   if constexpr (S::norm >= 0) it.norm(reinterpret_cast<const float *>(layer_weights + S::norm));
   it.quantise(buffer<uint8_t>(args, S::q), buffer<bn_quant>(args, S::quant), t);
 }
@@ -178,10 +196,11 @@ __device__ __forceinline__ void gated_quantise(const bn_cuda_args &args, const u
   let_next_begin();
   wait_for_inputs();
   const int t = blockIdx.y;
-  const float *row = buffer<const float>(args, S::input) + int64_t{t} * S::stride;
+  const float *rows = buffer<const float>(args, S::input);
   Row<S> it;
-  it.fill([row](int i) {
-    const float4 gate = load_within<S::size>(row, i), up = load_within<S::size>(row + S::up_offset, i);
+  it.fill([&](int i) {
+    const float *at = rows + value_offset<S>(args, t, i);
+    const float4 gate = load_within<S::size>(at, i), up = load_within<S::size>(at + S::up_offset, i);
     return float4{gated<S::activation>(gate.x, up.x), gated<S::activation>(gate.y, up.y),
                   gated<S::activation>(gate.z, up.z), gated<S::activation>(gate.w, up.w)};
   });
@@ -195,10 +214,10 @@ __device__ __forceinline__ void norm(const bn_cuda_args &args, const uint8_t *la
   let_next_begin();
   wait_for_inputs();
   const int t = blockIdx.y;
-  const float *row = buffer<const float>(args, S::input) + int64_t{t} * S::stride;
+  const float *rows = buffer<const float>(args, S::input);
   float *out = buffer<float>(args, S::out) + int64_t{t} * S::out_stride;
   Row<S> it;
-  it.fill([row](int i) { return load_within<S::size>(row, i); });
+  it.fill([&](int i) { return load_within<S::size>(rows + value_offset<S>(args, t, i), i); });
   it.norm(reinterpret_cast<const float *>(layer_weights + S::norm));
 #pragma unroll
   for (int i = 0; i < Row<S>::kPer; ++i) {
@@ -221,9 +240,9 @@ __device__ __forceinline__ void final_norm(const bn_cuda_args &args) {
   const int t = blockIdx.y;
   const bn_token token = token_at(args, t);
   if (token.logits_row < 0 && token.hidden_row < 0) return;
-  const float *row = buffer<const float>(args, S::input) + int64_t{t} * S::stride;
+  const float *rows = buffer<const float>(args, S::input);
   Row<S> it;
-  it.fill([row](int i) { return load_within<S::size>(row, i); });
+  it.fill([&](int i) { return load_within<S::size>(rows + value_offset<S>(args, t, i), i); });
   it.norm(reinterpret_cast<const float *>(args.weights + S::norm));
 #pragma unroll
   for (int i = 0; i < Row<S>::kPer; ++i) {
@@ -251,10 +270,11 @@ __device__ __forceinline__ void embed(const bn_cuda_args &args) {
   const int t = blockIdx.y;
   const bn_token token = token_at(args, t);
   const int id = token.id;
-  float *out = buffer<float>(args, S::out) + int64_t{t} * S::out_stride;
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i == 0) text_of(args, token.sequence)[token.position] = id;
-  if (i < S::out_stride) {
-    out[i] = i < S::size ? S::Table::value(args.weights + S::table, id, i) * S::scale : 0.0f;
+  if (i < S::out_stride * S::out_parts) {
+    const int part = i / S::out_stride;
+    float *out = buffer<float>(args, S::out) + (int64_t{part} * args.token_count + t) * S::out_stride;
+    out[i - part * S::out_stride] = i < S::size ? S::Table::value(args.weights + S::table, id, i) * S::scale : 0.0f;
   }
 }

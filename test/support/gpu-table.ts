@@ -7,14 +7,15 @@ export interface TableLaunch {
 
 /** Sizes of artifact/cuda.h. */
 const NAME = 96;
-const LAUNCH = NAME + 10 * 4;
-const PROGRAM = 5 * 4 + 48 * LAUNCH;
+const LAUNCH = NAME + 12 * 4 + 8;
+const PROGRAM = 6 * 4 + 48 * LAUNCH;
 const TRIAL = NAME + 2 * 4 + 2 * LAUNCH;
-const SETUP = 4 + NAME + 5 * 4 + 5 * 8;
+const SLICE = 4 * 8;
+const SETUP = 4 + NAME + 7 * 4 + 8 * 8 + 48 * SLICE;
 const COUNT = SETUP + PROGRAM;
-const TRIALS = COUNT + 4 + 8 * PROGRAM;
-const PROBE = TRIALS + 4 + 48 * TRIAL;
-export const TABLE_BYTES = Math.ceil((PROBE + LAUNCH) / 8) * 8 + 8;
+const TRIALS = COUNT + 8 + 8 * PROGRAM;
+const PROBE = TRIALS + 8 + 48 * TRIAL;
+export const TABLE_BYTES = PROBE + LAUNCH + 8;
 
 /** Every launch of the table, as it stands in the program's PTX. */
 export function launchesOf(ptx: string): TableLaunch[] {
@@ -30,11 +31,11 @@ export function launchesOf(ptx: string): TableLaunch[] {
   const programAt = (at: number): TableLaunch[] => {
     const parts = [8, 12, 16].map((offset) => table.readInt32LE(at + offset));
     const count = parts.reduce((sum, part) => sum + part, 0);
-    return Array.from({ length: count }, (_, i) => launchAt(at + 20 + i * LAUNCH));
+    return Array.from({ length: count }, (_, i) => launchAt(at + 24 + i * LAUNCH));
   };
-  const programs = Array.from({ length: table.readInt32LE(COUNT) }, (_, i) => programAt(COUNT + 4 + i * PROGRAM));
+  const programs = Array.from({ length: table.readInt32LE(COUNT) }, (_, i) => programAt(COUNT + 8 + i * PROGRAM));
   const trials = Array.from({ length: table.readInt32LE(TRIALS) }, (_, i) =>
-    launchAt(TRIALS + 4 + (i + 1) * TRIAL - LAUNCH),
+    launchAt(TRIALS + 8 + (i + 1) * TRIAL - LAUNCH),
   );
   return [...programAt(SETUP), ...programs.flat(), ...trials, launchAt(PROBE)];
 }

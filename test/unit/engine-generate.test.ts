@@ -441,7 +441,7 @@ async function openNative(wake: (id: number) => void): Promise<NativeEngine> {
       context: CONTEXT,
       kv: 'f16',
       sequences: 1,
-      device: 0,
+      devices: Int32Array.of(0),
       chunk: 64,
     },
     wake,

@@ -4,6 +4,7 @@ import { packageRoot } from '../../../package-root.ts';
 import { cuda } from '../../../targets/index.ts';
 import type { Plan, Step } from '../../ir/plan.ts';
 import { GPU_MAX_TOKENS } from '../../passes/for-gpu.ts';
+import { type Share, shareAmong } from '../../passes/share-gpus.ts';
 import { render, templateFolder } from '../environment.ts';
 import type { Source } from '../index.ts';
 import { cppDouble, headTable } from '../views.ts';
@@ -74,19 +75,20 @@ interface StepFacts {
   readonly threads: number;
   readonly tiled?: boolean;
   readonly outStride: number;
+  readonly outParts: number;
 }
 
 function launchesOf(views: CudaViews, step: Step, { multiply, fused, wide }: Program): Launch[] {
-  const { name, threads, tiled, outStride } = views.step(step) as unknown as StepFacts;
+  const { name, threads, tiled, outStride, outParts } = views.step(step) as unknown as StepFacts;
   const { kvHeads, heads, vocab } = views.plan.hyper;
   const flash = views.flash && !wide;
   const cell = wide ? '_f32' : '';
   switch (step.op) {
     case 'embed':
-      return [launch(`${name}_rows`, 256, { x: Math.ceil(outStride / 256), late: true })];
+      return [launch(`${name}_rows`, 256, { x: Math.ceil((outStride * outParts) / 256), late: true })];
     case 'norm_quantise':
     case 'gated_quantise':
-      return fused ? [] : [launch(`${name}_rows`, threads)];
+      return fused && views.fuses(step) ? [] : [launch(`${name}_rows`, threads)];
     case 'norm':
       return [launch(`${name}_rows`, threads)];
     case 'final_norm':
@@ -129,10 +131,19 @@ function launchesOf(views: CudaViews, step: Step, { multiply, fused, wide }: Pro
   }
 }
 
+/** What a step's rows are gathered with, before a step that reads them. */
+function gatheringOf(views: CudaViews, step: Step, next: Step | undefined): Launch[] {
+  if (!('out' in step) || views.parts(step.out) === 1 || (step.op !== 'bitlinear' && step.op !== 'attention'))
+    return [];
+  if (next?.op === 'bitlinear' && next.out === step.out) return [];
+  const { offset } = views.buffer(step.out);
+  return [`{"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, ${views.stride(step.out)}, ${offset}}`];
+}
+
 function programView(views: CudaViews, program: Program) {
   const { plan } = views;
   const parts = [plan.prologue, plan.layer, plan.epilogue].map((steps) =>
-    steps.flatMap((step) => launchesOf(views, step, program)),
+    steps.flatMap((step, i) => [...launchesOf(views, step, program), ...gatheringOf(views, step, steps[i + 1])]),
   );
   const [prologue, layer, epilogue] = parts.map((launches) => launches.length);
   const kv = program.wide ? 'BN_KV_F32' : 'BN_KV_F16';
@@ -157,8 +168,9 @@ function trialsOf(views: CudaViews) {
   });
 }
 
-function modelView(plan: Plan) {
-  const views = new CudaViews(plan);
+function modelView(share: Share) {
+  const { plan, gpus, slices, fileLayerBytes } = share;
+  const views = new CudaViews(share);
   const { hyper, weights } = plan;
   const trials = trialsOf(views);
   const pairs = plan.ropeFrequencies.length;
@@ -172,6 +184,9 @@ function modelView(plan: Plan) {
     maxTokens: plan.maxTokens,
     layerBase: weights.layerBase,
     layerBytes: weights.layerBytes,
+    fileLayerBytes,
+    gpus,
+    slices: slices.map(({ from, step, to, bytes }) => ({ text: `{${from}, ${step}, ${to}, ${bytes}}` })),
     workspaceBytes: views.kept.end,
     tableBytes: 8 * pairs * hyper.context * (views.windowed ? 2 : 1),
     kvPositionBytes: [4, 2].map((bytes) => hyper.layers * hyper.kvHeads * 2 * hyper.headDim * bytes).join(', '),
@@ -235,8 +250,8 @@ const COPIED = [
   'text.cuh',
 ];
 
-/** Writes the program of a model for NVIDIA GPUs. */
-export function renderCuda(plan: Plan): Source[] {
+/** Writes the program of a model for NVIDIA GPUs, which each of those that share it runs. */
+export function renderCuda(plan: Plan, gpus = 1): Source[] {
   const copied = (file: string, ...from: string[]): Source => ({ file, text: readFileSync(join(...from), 'utf8') });
   return [
     copied('abi.h', packageRoot(), 'artifact', 'abi.h'),
@@ -245,6 +260,6 @@ export function renderCuda(plan: Plan): Source[] {
     copied('primitives.cuh', packageRoot(), 'targets', cuda.id, 'primitives.cuh'),
     ...COPIED.map((file) => copied(file, templateFolder('cuda'), file)),
     { file: 'wgmma.cuh', text: render('wgmma.cuh', wgmmaView(), 'cuda') },
-    { file: 'model.cu', text: render('model.cu', modelView(plan), 'cuda') },
+    { file: 'model.cu', text: render('model.cu', modelView(shareAmong(plan, gpus)), 'cuda') },
   ];
 }

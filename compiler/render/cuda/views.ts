@@ -3,6 +3,7 @@ import type { PackedTensor, Plan, Step } from '../../ir/plan.ts';
 import { pad16 } from '../../ir/plan.ts';
 import { type GpuKernels, gpuKernels, MULTIPROCESSORS } from '../../kernels/bitlinear-t16.ts';
 import { padTile } from '../../passes/for-gpu.ts';
+import type { Share } from '../../passes/share-gpus.ts';
 import { cppFloat, headTable } from '../views.ts';
 
 /** A kernel of the program: what its partial of templates/cuda/steps needs, and how it is launched. */
@@ -11,6 +12,9 @@ export interface StepView {
   /** Its struct of constants, and the stem of its kernels' names. */
   readonly name: string;
 }
+
+/** The widest rows that GEMVs norm and quantise for themselves, each thread block all of it. */
+const FUSED_COLUMNS = 16384;
 
 /** Threads that norm a row: about four quads each, whole warps. */
 const rowThreads = (size: number): number => Math.min(512, Math.max(64, Math.ceil(size / 16 / 32) * 32));
@@ -37,10 +41,13 @@ const SPLITS_TAIL = 128;
 
 /** All that the templates need of a plan. */
 export class CudaViews {
+  readonly share: Share;
+  /** Of one GPU. */
   readonly plan: Plan;
 
-  constructor(plan: Plan) {
-    this.plan = plan;
+  constructor(share: Share) {
+    this.share = share;
+    this.plan = share.plan;
   }
 
   /** Where a buffer is, and the bytes from one token to the next. */
@@ -50,8 +57,14 @@ export class CudaViews {
     return found;
   }
 
-  private stride(name: string): number {
-    return this.buffer(name).bytes / 4;
+  /** Parts that a buffer's rows lie in: those of the GPUs that share the model, or one. */
+  parts(name: string): number {
+    return this.share.gathered.has(name) ? this.share.gpus : 1;
+  }
+
+  /** Floats from one token to the next, of one part. */
+  stride(name: string): number {
+    return this.buffer(name).bytes / 4 / this.parts(name);
   }
 
   private offset(of: 'shared' | 'layer', name: string): number {
@@ -71,6 +84,7 @@ export class CudaViews {
       epsilon: cppFloat(Math.fround(this.plan.hyper.normEpsilon)),
       input: this.buffer(input).offset,
       stride: this.stride(input),
+      parts: this.parts(input),
     };
   }
 
@@ -96,9 +110,12 @@ export class CudaViews {
     return headDim === 128 && heads / kvHeads <= 8 && whole && !norms && !this.windowed;
   }
 
-  /** Thread blocks that share a KV head's context at most: together about one for each multiprocessor of an H200. */
+  /**
+   * Thread blocks that share a KV head's context at most: together about one for each multiprocessor of an H200. As many on
+   * each of several GPUs as on one, for sums are added up split by split.
+   */
   private get splits(): number {
-    return Math.max(1, Math.min(32, Math.floor(MULTIPROCESSORS / this.plan.hyper.kvHeads)));
+    return Math.max(1, Math.min(32, Math.floor(MULTIPROCESSORS / this.share.kvHeads)));
   }
 
   /** What kernels keep in the workspace behind the buffers: zero before the first step. */
@@ -132,6 +149,7 @@ export class CudaViews {
           name: 'embedding',
           out: this.buffer(step.out).offset,
           outStride: this.stride(step.out),
+          outParts: this.parts(step.out),
           scale: step.scale === null ? '1.0f' : cppFloat(step.scale),
         };
       }
@@ -160,7 +178,7 @@ export class CudaViews {
           partial,
           name: `${step.q}_of_${step.norm ?? step.input}`,
           norm: this.norm(step.norm),
-          up: pad16(step.size),
+          up: pad16(step.size) / this.parts(step.input),
           activation: step.activation,
           q: this.buffer(step.q).offset,
           quant: this.buffer(step.quant).offset,
@@ -188,6 +206,7 @@ export class CudaViews {
           name: 'attended',
           out: this.buffer(step.out).offset,
           outStride: this.stride(step.out),
+          outParts: this.parts(step.out),
           scale: cppFloat(Math.fround(attentionScale)),
           flash: this.flash,
           splits: this.splits,
@@ -241,14 +260,21 @@ export class CudaViews {
       quant: this.buffer(step.quant).offset,
       out: this.buffer(step.out).offset + 4 * step.row,
       outStride: this.stride(step.out),
+      outParts: this.parts(step.out),
       activation: step.gate ?? 'none',
       accumulate: step.accumulate,
       ...this.row(input.input, input.size),
       norm: this.norm(input.norm),
-      up: input.op === 'gated_quantise' ? pad16(input.size) : 0,
+      up: input.op === 'gated_quantise' ? pad16(input.size) / this.parts(input.input) : 0,
+      fused: this.fuses(input),
       gate: input.op === 'gated_quantise' ? input.activation : 'none',
       wgmmaTokens: wgmma.tile.tokens,
     };
+  }
+
+  /** Whether the GEMVs that read what a step quantises do that for themselves: not where registers cannot hold a row. */
+  fuses(step: Step): boolean {
+    return (step.op === 'norm_quantise' || step.op === 'gated_quantise') && step.size <= FUSED_COLUMNS;
   }
 
   /** Whether a step quantises what a matrix multiplies: the last one before it that writes there. */

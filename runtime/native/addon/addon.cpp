@@ -45,7 +45,7 @@ EngineOptions engine_options(const Napi::Object& from) {
   options.executor.context = integer(from, "context");
   options.executor.kv_type = text(from, "kv") == "f32" ? BN_KV_F32 : BN_KV_F16;
   options.executor.sequences = integer(from, "sequences");
-  options.executor.device = integer(from, "device");
+  options.executor.devices = ids(from.Get("devices"));
   Expected expected{text(from, "key"), from.Get("weightsBytes").As<Napi::Number>().Int64Value(), {}};
   const auto kernels = from.Get("kernels").As<Napi::Array>();
   for (uint32_t i = 0; i < kernels.Length(); ++i) {

@@ -14,6 +14,9 @@ class SharedContext {
   // such an error ends every model of the process, and none can be opened after it.
   static std::shared_ptr<SharedContext> on(const Driver& driver, Device device);
 
+  // The GPU's primary context, which NCCL works in. An error leaves it unusable as long as the process lasts.
+  static std::shared_ptr<SharedContext> primary(const Driver& driver, Device device);
+
   ~SharedContext();
   SharedContext(const SharedContext&) = delete;
   SharedContext& operator=(const SharedContext&) = delete;
@@ -22,9 +25,11 @@ class SharedContext {
   void use() const { driver_.check(driver_.context_set(context_), "switching to the GPU"); }
 
  private:
-  SharedContext(const Driver& driver, Device device);
+  SharedContext(const Driver& driver, Device device, bool is_primary);
 
   const Driver& driver_;
+  const Device device_;
+  const bool is_primary_;
   Context context_ = nullptr;
 };
 

@@ -25,17 +25,14 @@ struct Small {
   int32_t best[4096];
 };
 
-cuda::DeviceFacts device_of(const cuda::Driver& driver, int index) {
-  const std::vector<cuda::DeviceFacts> devices = driver.devices();
-  if (index >= 0 && index < static_cast<int>(devices.size())) return devices[index];
-  std::string list;
-  for (size_t i = 0; i < devices.size(); ++i) list += (i ? ", " : "") + std::to_string(i) + " (" + devices[i].name + ")";
-  throw std::runtime_error("there is no GPU " + std::to_string(index) + "\nGPUs: " + list + ".");
-}
-
 // As many as the engine gives one request, and one for each of the other sequences.
 int rows_at_once(const bn_cuda_model& model, int sequences) {
   return static_cast<int>(std::clamp<int64_t>(kLogitsBytes / (int64_t{4} * model.vocab), 1, model.max_tokens)) + sequences;
+}
+
+// NCCL works in a GPU's primary context, and so must all that it gathers for.
+std::shared_ptr<cuda::SharedContext> context_on(const cuda::Driver& driver, int device, bool shares) {
+  return shares ? cuda::SharedContext::primary(driver, device) : cuda::SharedContext::on(driver, device);
 }
 
 std::string mebibytes(int64_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
@@ -46,12 +43,13 @@ void add(uint64_t& hash, const int32_t* values, int count) {  // FNV-1a, as comp
 
 }  // namespace
 
-CudaExecutor::CudaExecutor(const ExecutorOptions& options)
+CudaExecutor::CudaExecutor(const ExecutorOptions& options, const Membership& membership)
     : driver_(cuda::Driver::get()),
-      device_(device_of(driver_, options.device)),
-      context_(cuda::SharedContext::on(driver_, options.device)),
+      membership_(membership),
+      device_(cuda::device_of(driver_.devices(), options.devices[membership.gpu])),
+      context_(context_on(driver_, options.devices[membership.gpu], membership.clique != nullptr)),
       stream_(driver_),
-      program_(driver_, device_, options.library, options.kv_type),
+      program_(driver_, device_, options.library, options.kv_type, membership.clique),
       kv_position_bytes_(program_.model().kv_position_bytes[options.kv_type]),
       sizes_{program_.model().vocab, program_.model().embedding, program_.model().max_tokens},
       context_positions_(options.context),
@@ -63,13 +61,21 @@ CudaExecutor::CudaExecutor(const ExecutorOptions& options)
     throw std::runtime_error(options.library + " has the key " + model.key + ", the manifest says " +
                              options.expected->key + "\nThe artifact is damaged: compile the model again.");
   }
+  if (model.gpus != static_cast<int>(options.devices.size())) {
+    throw std::runtime_error(options.library + " is for " + std::to_string(model.gpus) + " GPUs that share the model, and " +
+                             std::to_string(options.devices.size()) + " were chosen\nChoose as many, or compile for as many.");
+  }
   const MappedFile file(options.weights);
   if (options.expected && options.expected->weights_bytes != file.bytes()) {
     throw std::runtime_error("the weights file holds " + std::to_string(file.bytes()) + " bytes, the manifest says " +
                              std::to_string(options.expected->weights_bytes) +
                              "\nThe artifact is damaged: compile the model again.");
   }
-  plan_ = plan_memory(file.bytes());
+  if (file.bytes() != model.shared_bytes + model.layers * model.file_layer_bytes) {
+    throw std::runtime_error("the weights file holds " + std::to_string(file.bytes()) + " bytes, its program is for others" +
+                             "\nThe artifact is damaged: compile the model again.");
+  }
+  plan_ = plan_memory();
   check_room();
   const auto take = [&](int64_t bytes) { return std::make_unique<cuda::DeviceMemory>(driver_, bytes); };
   weights_ = take(plan_.weights);
@@ -105,9 +111,9 @@ CudaExecutor::~CudaExecutor() {
   }
 }
 
-CudaExecutor::MemoryPlan CudaExecutor::plan_memory(int64_t weights) const {
+CudaExecutor::MemoryPlan CudaExecutor::plan_memory() const {
   const bn_cuda_model& model = program_.model();
-  return {weights,
+  return {model.shared_bytes + model.layers * model.layer_bytes,
           sequence_bytes(context_positions_) * sequences_,
           model.workspace_bytes,
           model.table_bytes,
@@ -137,23 +143,42 @@ void CudaExecutor::check_room() const {
                            mebibytes(static_cast<int64_t>(total)) + "\n" + lower);
 }
 
-// Two stages by turns: one is filled while the other is copied.
+// This GPU's slices of the file, through two stages by turns: one is filled while the other is copied.
 void CudaExecutor::upload(const MappedFile& file, const std::function<void(double)>& on_upload) {
   const cuda::EventHold copied[2] = {cuda::EventHold(driver_), cuda::EventHold(driver_)};
-  int64_t at = 0;
-  for (int turn = 0; at < file.bytes(); ++turn) {
-    const cuda::EventHold& event = copied[turn % 2];
-    uint8_t* stage = pinned_->data() + turn % 2 * kStageBytes;
-    if (turn >= 2) driver_.check(driver_.event_wait(event), "copying weights to the GPU");
-    const int64_t bytes = std::min(kStageBytes, file.bytes() - at);
-    std::memcpy(stage, file.data() + at, static_cast<size_t>(bytes));
-    driver_.check(driver_.to_device(weights_->at() + at, stage, static_cast<size_t>(bytes), stream_),
-                  "copying weights to the GPU");
-    driver_.check(driver_.event_record(event, stream_), "copying weights to the GPU");
-    at += bytes;
-    if (on_upload) on_upload(static_cast<double>(at) / static_cast<double>(file.bytes()));
+  int turn = 0;
+  int64_t filled = 0, done = 0;  // bytes of the stage, and of all
+  const auto end_stage = [&] {
+    driver_.check(driver_.event_record(copied[turn % 2], stream_), "copying weights to the GPU");
+    ++turn;
+    filled = 0;
+    if (on_upload) on_upload(static_cast<double>(done) / static_cast<double>(plan_.weights));
+    if (turn >= 2) driver_.check(driver_.event_wait(copied[turn % 2]), "copying weights to the GPU");
+  };
+  const auto copy = [&](int64_t from, int64_t to, int64_t bytes) {
+    while (bytes > 0) {
+      const int64_t part = std::min(kStageBytes - filled, bytes);
+      uint8_t* stage = pinned_->data() + turn % 2 * kStageBytes + filled;
+      std::memcpy(stage, file.data() + from, static_cast<size_t>(part));
+      driver_.check(driver_.to_device(weights_->at() + to, stage, static_cast<size_t>(part), stream_),
+                    "copying weights to the GPU");
+      from += part, to += part, bytes -= part;
+      filled += part, done += part;
+      if (filled == kStageBytes) end_stage();
+    }
+  };
+  const bn_cuda_model& model = program_.model();
+  copy(0, 0, model.shared_bytes);
+  for (int layer = 0; layer < model.layers; ++layer) {
+    const int64_t from = model.shared_bytes + layer * model.file_layer_bytes;
+    const int64_t to = model.shared_bytes + layer * model.layer_bytes;
+    for (int i = 0; i < model.slice_count; ++i) {
+      const bn_cuda_slice& slice = model.slices[i];
+      copy(from + slice.from + membership_.gpu * slice.step, to + slice.to, slice.bytes);
+    }
   }
   stream_.wait();
+  if (on_upload && filled > 0) on_upload(1);
 }
 
 // Multiplies the activations of the trial with every matrix and compares what the manifest says of the sums.
@@ -167,6 +192,7 @@ void CudaExecutor::check_kernels(const Expected& expected) {
   args.weights = weights_->as<const uint8_t>();
   args.workspace = workspace_->as<uint8_t>();
   args.sums = sums.as<int32_t>();
+  args.gpu = membership_.gpu;
   for (int layer = 0; layer < program_.model().layers; ++layer) {
     for (const cuda::Trial& trial : program_.trials()) {
       args.token_count = trial.tokens;
@@ -182,7 +208,9 @@ void CudaExecutor::check_kernels(const Expected& expected) {
     }
   }
   for (const auto& [kernel, hash] : hashes) {
-    const auto is_it = [&, name = kernel](const KernelChecksum& one) { return one.name == name; };
+    // Of GPUs that share a model, each has rows and sums of its own.
+    const std::string entry = membership_.gpu == 0 ? kernel : kernel + "@" + std::to_string(membership_.gpu);
+    const auto is_it = [&, name = entry](const KernelChecksum& one) { return one.name == name; };
     const auto found = std::find_if(expected.kernels.begin(), expected.kernels.end(), is_it);
     if (found != expected.kernels.end() && found->value == hash) continue;
     throw std::runtime_error("self-test failed: kernel " + kernel + " computed the checksum " + hex(hash) +
@@ -262,6 +290,7 @@ bn_cuda_args CudaExecutor::prepare(const bn_token* tokens, int count, const Choi
   args.choices = choice.choices;
   args.samplers = choice.samplers;
   args.draws = draws_->as<uint8_t>();
+  args.gpu = membership_.gpu;
   args.tokens = device_small->tokens;
   args.runs = device_small->runs;
   args.singles = device_small->singles;
@@ -394,6 +423,24 @@ bn_cuda_args CudaExecutor::next_args(bn_cuda_args args) {
   args.follow = 1;
   args.best = reinterpret_cast<int32_t*>(answer_->data()) + turn_ * kGraphTokens;
   return args;
+}
+
+void CudaExecutor::try_gathering() {
+  context_->use();
+  const int gpus = program_.model().gpus;
+  const auto number = [](int gpu) { return 1.0f + static_cast<float>(gpu); };
+  std::vector<float> all(gpus, 0);
+  auto* mine = reinterpret_cast<float*>(pinned_->data());
+  *mine = number(membership_.gpu);
+  const cuda::Pointer at = workspace_->at();
+  driver_.check(driver_.to_device(at + membership_.gpu * sizeof(float), mine, sizeof(float), stream_), "copying a number");
+  membership_.clique->gather(membership_.gpu, at, 1, stream_);
+  fetch(all.data(), at, gpus * static_cast<int64_t>(sizeof(float)));
+  for (int gpu = 0; gpu < gpus; ++gpu) {
+    if (all[gpu] == number(gpu)) continue;
+    throw std::runtime_error("GPUs " + device_.name + " do not exchange what they compute: of number " +
+                             std::to_string(gpu) + " something else arrived than it sent\nRun the model on one GPU.");
+  }
 }
 
 // Through pinned memory, behind the step's inputs.

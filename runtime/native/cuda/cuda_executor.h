@@ -19,7 +19,13 @@ class CudaExecutor : public Executor {
  public:
   // Opens, plans its memory, uploads, checks and self-tests. Throws std::runtime_error with what is wrong: no driver, no such device, no
   // room, with the numbers.
-  explicit CudaExecutor(const ExecutorOptions& options);
+  // Of GPUs that share a model, it is the one of that number.
+  struct Membership {
+    int gpu;
+    const cuda::Clique* clique;
+  };
+  CudaExecutor(const ExecutorOptions& options, const Membership& membership);
+  explicit CudaExecutor(const ExecutorOptions& options) : CudaExecutor(options, {0, nullptr}) {}
   ~CudaExecutor() override;
 
   const ModelSizes& sizes() const override { return sizes_; }
@@ -47,6 +53,9 @@ class CudaExecutor : public Executor {
   // on the GPU.
   double draw_from(const float* rows, const bn_token* tokens, int count, int32_t* drawn);
 
+  // Gathers a number of each GPU that shares the model, and throws where another comes back than was sent.
+  void try_gathering();
+
   // Of a step, kernel by kernel, each as if it were alone; `step`, as it runs, many in a row; and `ternary`, its ternary
   // products alone, likewise.
   std::vector<cuda::Program::Timing> profile(const bn_token* tokens, int count);
@@ -59,7 +68,7 @@ class CudaExecutor : public Executor {
     int64_t weights, kv, buffers, tables, logits, hidden, small, draws, samplers;
     int64_t workspace() const { return buffers + tables + logits + hidden + small + draws + samplers; }
   };
-  MemoryPlan plan_memory(int64_t weights) const;
+  MemoryPlan plan_memory() const;
   void check_room() const;
   void upload(const MappedFile& file, const std::function<void(double)>& on_upload);
   void check_kernels(const Expected& expected);
@@ -85,6 +94,7 @@ class CudaExecutor : public Executor {
   int64_t sequence_bytes(int positions) const;
 
   const cuda::Driver& driver_;
+  const Membership membership_;
   const cuda::DeviceFacts device_;
   const std::shared_ptr<cuda::SharedContext> context_;
   const cuda::StreamHold stream_;

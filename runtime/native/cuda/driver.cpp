@@ -32,6 +32,13 @@ SharedLibrary open_library() try {
 
 }  // namespace
 
+const DeviceFacts& device_of(const std::vector<DeviceFacts>& devices, int index) {
+  if (index >= 0 && index < static_cast<int>(devices.size())) return devices[index];
+  std::string list;
+  for (size_t i = 0; i < devices.size(); ++i) list += (i ? ", " : "") + std::to_string(i) + " (" + devices[i].name + ")";
+  throw std::runtime_error("there is no GPU " + std::to_string(index) + "\nGPUs: " + list + ".");
+}
+
 const Driver& Driver::get() {
   static const Driver driver;  // where that throws, the next call tries again
   return driver;

@@ -45,6 +45,9 @@ struct DeviceFacts {
   int64_t memory;
 };
 
+// The one of that number. Throws std::runtime_error that lists them where there is none.
+const DeviceFacts& device_of(const std::vector<DeviceFacts>& devices, int index);
+
 class Driver {
  public:
   // The driver, opened once in a process. Throws std::runtime_error that says why no GPU can be used.
@@ -78,6 +81,8 @@ class Driver {
   X(context_create, "cuCtxCreate_v2", (Context*, unsigned, Device))                                   \
   X(context_destroy, "cuCtxDestroy_v2", (Context))                                                    \
   X(context_wait, "cuCtxSynchronize", ())                                                             \
+  X(primary_retain, "cuDevicePrimaryCtxRetain", (Context*, Device))                                   \
+  X(primary_release, "cuDevicePrimaryCtxRelease_v2", (Device))                                        \
   X(context_set, "cuCtxSetCurrent", (Context))                                                        \
   X(memory_info, "cuMemGetInfo_v2", (size_t*, size_t*))                                               \
   X(allocate, "cuMemAlloc_v2", (Pointer*, size_t))                                                    \

@@ -53,8 +53,9 @@ int amount_of(int unit, const bn_cuda_args& args) {
 
 }  // namespace
 
-Program::Program(const Driver& driver, const DeviceFacts& device, const std::string& path, int kv_type)
-    : driver_(driver), device_(device) {
+Program::Program(const Driver& driver, const DeviceFacts& device, const std::string& path, int kv_type,
+                 const Clique* clique)
+    : driver_(driver), device_(device), clique_(clique) {
   const std::vector<char> file = read(path);
   const char* image = image_of(file, device);
   constexpr int kNoImage = 209;  // CUDA_ERROR_NO_BINARY_FOR_GPU
@@ -94,6 +95,7 @@ Program::Program(const Driver& driver, const DeviceFacts& device, const std::str
 Program::~Program() { driver_.module_unload(module_); }
 
 Launch Program::find(const bn_cuda_launch& of) {
+  if (of.kernel[0] == 0) return {nullptr, of};
   Function function = nullptr;
   driver_.check(driver_.module_function(&function, module_, of.kernel),
                 (std::string("finding the kernel ") + of.kernel).c_str());
@@ -124,11 +126,16 @@ const Steps& Program::steps_for(int tokens) const {
 void Program::set_up(bn_cuda_args args, Stream stream) const { run(setup_, args, stream); }
 
 void Program::run(const Steps& steps, bn_cuda_args args, Stream stream) const {
-  for (const Launch& one : steps.prologue) launch(one, args, 0, stream);
+  bool gathered = false;  // NCCL says nothing of what may begin before it has ended
+  const auto run_one = [&](const Launch& one, int layer) {
+    launch(one, args, layer, stream, !gathered);
+    gathered = !one.function;
+  };
+  for (const Launch& one : steps.prologue) run_one(one, 0);
   for (int layer = 0; layer < model_.layers; ++layer) {
-    for (const Launch& one : steps.layer) launch(one, args, layer, stream);
+    for (const Launch& one : steps.layer) run_one(one, layer);
   }
-  for (const Launch& one : steps.epilogue) launch(one, args, 0, stream);
+  for (const Launch& one : steps.epilogue) run_one(one, 0);
 }
 
 void Program::run_ternary(const Steps& steps, bn_cuda_args args, Stream stream) const {
@@ -159,9 +166,10 @@ std::vector<Program::Timing> Program::profile(const Steps& steps, bn_cuda_args a
     driver_.check(driver_.event_record(end, stream), "timing a kernel");
     driver_.check(driver_.event_wait(end), "timing a kernel");
     driver_.check(driver_.event_elapsed(&milliseconds, begin, end), "timing a kernel");
-    const auto is_it = [&](const Timing& timing) { return timing.kernel == one.of.kernel; };
+    const std::string name = one.function ? one.of.kernel : "gathering";
+    const auto is_it = [&](const Timing& timing) { return timing.kernel == name; };
     auto found = std::find_if(timings.begin(), timings.end(), is_it);
-    if (found == timings.end()) found = timings.insert(found, Timing{one.of.kernel});
+    if (found == timings.end()) found = timings.insert(found, Timing{name});
     ++found->launches;
     found->microseconds += 1e3 * milliseconds;
   };
@@ -173,15 +181,21 @@ std::vector<Program::Timing> Program::profile(const Steps& steps, bn_cuda_args a
   return timings;
 }
 
-void Program::launch(const Launch& launch, bn_cuda_args args, int layer, Stream stream) const {
+void Program::gather(const bn_cuda_launch& of, const bn_cuda_args& args, Stream stream) const {
+  const auto at = static_cast<Pointer>(reinterpret_cast<uintptr_t>(args.workspace + of.gathered));
+  clique_->gather(args.gpu, at, int64_t{args.token_count} * of.part, stream);
+}
+
+void Program::launch(const Launch& launch, bn_cuda_args args, int layer, Stream stream, bool overlaps) const {
   const bn_cuda_launch& of = launch.of;
+  if (!launch.function) return gather(of, args, stream);
   const int amount = amount_of(of.unit, args);
   if (amount == 0 || (of.most > 0 && (amount <= of.above || amount > of.most))) return;
   int x = of.x;
   if (of.each > 0) x = std::max(std::min(x, of.each * device_.multiprocessors), of.least);
   LaunchAttribute early{kProgrammaticSerialization, 0, {}};
   early.value.flag = 1;
-  const bool overlaps = of.early && device_.major >= 9;
+  overlaps = overlaps && of.early && device_.major >= 9;
   const LaunchConfig config{static_cast<unsigned>(x),
                             static_cast<unsigned>((amount + of.per - 1) / of.per),
                             1,

@@ -8,10 +8,11 @@
 #include "artifact/cuda.h"
 #include "driver.h"
 #include "memory.h"
+#include "nccl.h"
 
 namespace bn::cuda {
 
-// A launch of the table with its kernel found.
+// A launch of the table with its kernel found; a gathering has none.
 struct Launch {
   Function function;
   bn_cuda_launch of;
@@ -32,7 +33,8 @@ class Program {
  public:
   // Loads `path` on the current context's device, for steps over a cache of `kv_type` (BN_KV_*). Throws std::runtime_error
   // where it is no model for that device.
-  Program(const Driver& driver, const DeviceFacts& device, const std::string& path, int kv_type);
+  // Where GPUs share the model, `clique` gathers.
+  Program(const Driver& driver, const DeviceFacts& device, const std::string& path, int kv_type, const Clique* clique);
   ~Program();
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
@@ -58,14 +60,17 @@ class Program {
     double microseconds = 0;
   };
   std::vector<Timing> profile(const Steps& steps, bn_cuda_args args, Stream stream) const;
-  void launch(const Launch& launch, bn_cuda_args args, int layer, Stream stream) const;
+  // `overlaps`: where its table says so, it may begin before the one before it has ended.
+  void launch(const Launch& launch, bn_cuda_args args, int layer, Stream stream, bool overlaps = true) const;
 
  private:
+  void gather(const bn_cuda_launch& of, const bn_cuda_args& args, Stream stream) const;
   Launch find(const bn_cuda_launch& of);
   Steps find(const bn_cuda_program& of);
 
   const Driver& driver_;
   const DeviceFacts device_;
+  const Clique* const clique_;
   Module module_ = nullptr;
   bn_cuda_model model_{};
   Steps setup_;

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "library.h"
 #include "pool.h"
@@ -21,7 +22,7 @@ struct ExecutorOptions {
   int context = 0;  // positions of each sequence
   int kv_type = BN_KV_F16;
   int sequences = 1;
-  int device = 0;  // which GPU, where the library is for one
+  std::vector<int> devices{0};  // which GPU, where the library is for one; or those that share the model
   std::function<void(double)> on_upload;  // told the share of the weights that a GPU has; called by the opening thread
 };
 

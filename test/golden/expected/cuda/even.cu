@@ -42,7 +42,7 @@ STEP(rope_angles, 256, 1) {
 // embedding of each token
 struct embedding {
   using Table = F16Tiles<128>;
-  static constexpr int size = 128, out_stride = 128;
+  static constexpr int size = 128, out_stride = 128, out_parts = 1;
   static constexpr int64_t table = 0, out = 0;
   static constexpr float scale = 1.0f;
 };
@@ -52,7 +52,7 @@ STEP(embedding_rows, 256, 1) { embed<embedding>(args); }
 
 // q_of_attn_norm, as int8
 struct q_of_attn_norm {
-  static constexpr int size = 128, threads = 64, stride = 128;
+  static constexpr int size = 128, threads = 64, stride = 128, parts = 1;
   static constexpr int64_t input = 0, norm = 0, q = 13107200, quant = 13631488;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -60,13 +60,14 @@ STEP(q_of_attn_norm_rows, 64, 1) { norm_quantise<q_of_attn_norm>(args, layer_wei
 
 // qkv: 192 rows of 128
 struct qkv {
-  static constexpr int rows = 192, columns = 128, size = 128, stride = 192, up_offset = 0;
+  static constexpr int rows = 192, columns = 128, size = 128, up_offset = 0;
+  static constexpr int out_stride = 192, out_parts = 1, stride = 128, parts = 1;
   static constexpr int64_t codes = 640, scales = 512;
   static constexpr int64_t q = 13107200, quant = 13631488, out = 2097152;
   static constexpr int64_t input = 0, norm = 0;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
-  static constexpr bool accumulate = false;
+  static constexpr bool accumulate = false, fused = true;
 };
 STEP(qkv_gemv, Gemv<qkv>::kThreads, 2) { gemv<qkv>(args, layer_weights(args, layer)); }
 STEP(qkv_16, (Skinny<qkv, 16>::kThreads), 1) { gemm_skinny<qkv, 16>(args, layer_weights(args, layer)); }
@@ -99,7 +100,7 @@ STEP(rope_store_f32, 128, 1) { rope_store<rope_f32>(args, layer_weights(args, la
 struct attended {
   using Cell = Half;
   static constexpr int dim = 16, heads = 8, kv_heads = 2, context = 64;
-  static constexpr int stride = 192, key = 128, value = 160, out_stride = 128;
+  static constexpr int stride = 192, key = 128, value = 160, out_stride = 128, out_parts = 1;
   static constexpr int64_t qkv = 2097152, angles = 0, out = 3670016;
   static constexpr float scale = 0.25f;
   static __device__ __forceinline__ int window([[maybe_unused]] int layer) { return 0x7fffffff; }
@@ -112,7 +113,7 @@ STEP(attended_tokens_f32, 128, 1) { attention<attended_f32>(args, layer); }
 
 // q_of_attn_sub_norm, as int8
 struct q_of_attn_sub_norm {
-  static constexpr int size = 128, threads = 64, stride = 128;
+  static constexpr int size = 128, threads = 64, stride = 128, parts = 1;
   static constexpr int64_t input = 3670016, norm = 6784, q = 13107200, quant = 13631488;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -120,13 +121,14 @@ STEP(q_of_attn_sub_norm_rows, 64, 1) { norm_quantise<q_of_attn_sub_norm>(args, l
 
 // attn_output: 128 rows of 128
 struct attn_output {
-  static constexpr int rows = 128, columns = 128, size = 128, stride = 128, up_offset = 0;
+  static constexpr int rows = 128, columns = 128, size = 128, up_offset = 0;
+  static constexpr int out_stride = 128, out_parts = 1, stride = 128, parts = 1;
   static constexpr int64_t codes = 7360, scales = 7296;
   static constexpr int64_t q = 13107200, quant = 13631488, out = 0;
   static constexpr int64_t input = 3670016, norm = 6784;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
-  static constexpr bool accumulate = true;
+  static constexpr bool accumulate = true, fused = true;
 };
 STEP(attn_output_gemv, Gemv<attn_output>::kThreads, 2) { gemv<attn_output>(args, layer_weights(args, layer)); }
 STEP(attn_output_16, (Skinny<attn_output, 16>::kThreads), 1) { gemm_skinny<attn_output, 16>(args, layer_weights(args, layer)); }
@@ -140,7 +142,7 @@ STEP(attn_output_trial, 256, 1) { fill_trial<attn_output>(args); }
 
 // q_of_ffn_norm, as int8
 struct q_of_ffn_norm {
-  static constexpr int size = 128, threads = 64, stride = 128;
+  static constexpr int size = 128, threads = 64, stride = 128, parts = 1;
   static constexpr int64_t input = 0, norm = 11456, q = 13107200, quant = 13631488;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -148,13 +150,14 @@ STEP(q_of_ffn_norm_rows, 64, 1) { norm_quantise<q_of_ffn_norm>(args, layer_weigh
 
 // gate_up: 512 rows of 128
 struct gate_up {
-  static constexpr int rows = 512, columns = 128, size = 128, stride = 256, up_offset = 0;
+  static constexpr int rows = 512, columns = 128, size = 128, up_offset = 0;
+  static constexpr int out_stride = 256, out_parts = 1, stride = 128, parts = 1;
   static constexpr int64_t codes = 12224, scales = 11968;
   static constexpr int64_t q = 13107200, quant = 13631488, out = 9961472;
   static constexpr int64_t input = 0, norm = 11456;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::relu2, input_gate = Activation::none;
-  static constexpr bool accumulate = false;
+  static constexpr bool accumulate = false, fused = true;
 };
 STEP(gate_up_gemv, Gemv<gate_up>::kThreads, 2) { gemv<gate_up>(args, layer_weights(args, layer)); }
 STEP(gate_up_16, (Skinny<gate_up, 16>::kThreads), 1) { gemm_skinny<gate_up, 16>(args, layer_weights(args, layer)); }
@@ -168,7 +171,7 @@ STEP(gate_up_trial, 256, 1) { fill_trial<gate_up>(args); }
 
 // q_of_ffn_sub_norm, as int8
 struct q_of_ffn_sub_norm {
-  static constexpr int size = 256, threads = 64, stride = 256;
+  static constexpr int size = 256, threads = 64, stride = 256, parts = 1;
   static constexpr int64_t input = 9961472, norm = 28608, q = 13107200, quant = 13631488;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -176,13 +179,14 @@ STEP(q_of_ffn_sub_norm_rows, 64, 1) { norm_quantise<q_of_ffn_sub_norm>(args, lay
 
 // down: 128 rows of 256
 struct down {
-  static constexpr int rows = 128, columns = 256, size = 256, stride = 128, up_offset = 0;
+  static constexpr int rows = 128, columns = 256, size = 256, up_offset = 0;
+  static constexpr int out_stride = 128, out_parts = 1, stride = 256, parts = 1;
   static constexpr int64_t codes = 29696, scales = 29632;
   static constexpr int64_t q = 13107200, quant = 13631488, out = 0;
   static constexpr int64_t input = 9961472, norm = 28608;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
-  static constexpr bool accumulate = true;
+  static constexpr bool accumulate = true, fused = true;
 };
 STEP(down_gemv, Gemv<down>::kThreads, 2) { gemv<down>(args, layer_weights(args, layer)); }
 STEP(down_16, (Skinny<down, 16>::kThreads), 1) { gemm_skinny<down, 16>(args, layer_weights(args, layer)); }
@@ -198,7 +202,7 @@ STEP(down_trial, 256, 1) { fill_trial<down>(args); }
 
 // The last norm
 struct output_norm {
-  static constexpr int size = 128, threads = 64, stride = 128, out_stride = 128;
+  static constexpr int size = 128, threads = 64, stride = 128, parts = 1, out_stride = 128;
   static constexpr int64_t input = 0, norm = 24576, out = 12058624;
   static constexpr float epsilon = 0.000009999999747378752f;
   static __device__ __forceinline__ void put(float *row, int quad, const float4 &v) {
@@ -248,8 +252,13 @@ STEP(probe, kProbeThreads, 1) { probe_products(args); }
 
 extern "C" __device__ bn_cuda_model bn_cuda;
 __device__ bn_cuda_model bn_cuda = {
-    BN_CUDA_VERSION, BN_MODEL_KEY, 96, 64, 128, 2, 2048,
+    BN_CUDA_VERSION, BN_MODEL_KEY, 96, 64, 128, 2, 2048, 1, 1,
     13647936, 4096, {512, 256 }, sizeof(Draw<96>),
+    // Slices of the weights.
+    25088, 37888, 37888,
+    {
+        {0, 0, 0, 37888},
+    },
     // Before the first step.
     {BN_KV_F16, 1, 1, 0, 0, {{"rope_angles", 256, 0, 256, 0, 0, BN_CUDA_ONCE, 1, 0, 0, 0}} },
     8,

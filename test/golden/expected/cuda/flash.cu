@@ -98,7 +98,7 @@ STEP(rope_angles, 256, 1) {
 // embedding of each token
 struct embedding {
   using Table = Q6_KTiles<256>;
-  static constexpr int size = 256, out_stride = 256;
+  static constexpr int size = 256, out_stride = 256, out_parts = 1;
   static constexpr int64_t table = 0, out = 0;
   static constexpr float scale = 1.0f;
 };
@@ -108,7 +108,7 @@ STEP(embedding_rows, 256, 1) { embed<embedding>(args); }
 
 // q_of_attn_norm, as int8
 struct q_of_attn_norm {
-  static constexpr int size = 256, threads = 64, stride = 256;
+  static constexpr int size = 256, threads = 64, stride = 256, parts = 1;
   static constexpr int64_t input = 0, norm = 0, q = 30408704, quant = 31457280;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -116,13 +116,14 @@ STEP(q_of_attn_norm_rows, 64, 1) { norm_quantise<q_of_attn_norm>(args, layer_wei
 
 // qkv: 1024 rows of 256
 struct qkv {
-  static constexpr int rows = 1024, columns = 256, size = 256, stride = 1024, up_offset = 0;
+  static constexpr int rows = 1024, columns = 256, size = 256, up_offset = 0;
+  static constexpr int out_stride = 1024, out_parts = 1, stride = 256, parts = 1;
   static constexpr int64_t codes = 1536, scales = 1024;
   static constexpr int64_t q = 30408704, quant = 31457280, out = 4194304;
   static constexpr int64_t input = 0, norm = 0;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
-  static constexpr bool accumulate = false;
+  static constexpr bool accumulate = false, fused = true;
 };
 STEP(qkv_gemv, Gemv<qkv>::kThreads, 2) { gemv<qkv>(args, layer_weights(args, layer)); }
 STEP(qkv_16, (Skinny<qkv, 16>::kThreads), 1) { gemm_skinny<qkv, 16>(args, layer_weights(args, layer)); }
@@ -155,7 +156,7 @@ STEP(rope_store_f32, 128, 1) { rope_store<rope_f32>(args, layer_weights(args, la
 struct attended {
   using Cell = Half;
   static constexpr int dim = 128, heads = 4, kv_heads = 2, context = 64;
-  static constexpr int stride = 1024, key = 512, value = 768, out_stride = 512;
+  static constexpr int stride = 1024, key = 512, value = 768, out_stride = 512, out_parts = 1;
   static constexpr int64_t qkv = 4194304, angles = 0, out = 12582912;
   static constexpr float scale = 0.0883883461356163f;
   static constexpr int splits = 32;
@@ -172,7 +173,7 @@ STEP(attended_tokens_f32, 128, 1) { attention<attended_f32>(args, layer); }
 
 // q_of_attn_sub_norm, as int8
 struct q_of_attn_sub_norm {
-  static constexpr int size = 512, threads = 64, stride = 512;
+  static constexpr int size = 512, threads = 64, stride = 512, parts = 1;
   static constexpr int64_t input = 12582912, norm = 67072, q = 30408704, quant = 31457280;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -180,13 +181,14 @@ STEP(q_of_attn_sub_norm_rows, 64, 1) { norm_quantise<q_of_attn_sub_norm>(args, l
 
 // attn_output: 256 rows of 512
 struct attn_output {
-  static constexpr int rows = 256, columns = 512, size = 512, stride = 256, up_offset = 0;
+  static constexpr int rows = 256, columns = 512, size = 512, up_offset = 0;
+  static constexpr int out_stride = 256, out_parts = 1, stride = 512, parts = 1;
   static constexpr int64_t codes = 69248, scales = 69120;
   static constexpr int64_t q = 30408704, quant = 31457280, out = 0;
   static constexpr int64_t input = 12582912, norm = 67072;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
-  static constexpr bool accumulate = true;
+  static constexpr bool accumulate = true, fused = true;
 };
 STEP(attn_output_gemv, Gemv<attn_output>::kThreads, 2) { gemv<attn_output>(args, layer_weights(args, layer)); }
 STEP(attn_output_16, (Skinny<attn_output, 16>::kThreads), 1) { gemm_skinny<attn_output, 16>(args, layer_weights(args, layer)); }
@@ -200,7 +202,7 @@ STEP(attn_output_trial, 256, 1) { fill_trial<attn_output>(args); }
 
 // q_of_ffn_norm, as int8
 struct q_of_ffn_norm {
-  static constexpr int size = 256, threads = 64, stride = 256;
+  static constexpr int size = 256, threads = 64, stride = 256, parts = 1;
   static constexpr int64_t input = 0, norm = 102016, q = 30408704, quant = 31457280;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -208,13 +210,14 @@ STEP(q_of_ffn_norm_rows, 64, 1) { norm_quantise<q_of_ffn_norm>(args, layer_weigh
 
 // gate_up: 768 rows of 256
 struct gate_up {
-  static constexpr int rows = 768, columns = 256, size = 256, stride = 384, up_offset = 0;
+  static constexpr int rows = 768, columns = 256, size = 256, up_offset = 0;
+  static constexpr int out_stride = 384, out_parts = 1, stride = 256, parts = 1;
   static constexpr int64_t codes = 103424, scales = 103040;
   static constexpr int64_t q = 30408704, quant = 31457280, out = 25165824;
   static constexpr int64_t input = 0, norm = 102016;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::relu2, input_gate = Activation::none;
-  static constexpr bool accumulate = false;
+  static constexpr bool accumulate = false, fused = true;
 };
 STEP(gate_up_gemv, Gemv<gate_up>::kThreads, 2) { gemv<gate_up>(args, layer_weights(args, layer)); }
 STEP(gate_up_16, (Skinny<gate_up, 16>::kThreads), 1) { gemm_skinny<gate_up, 16>(args, layer_weights(args, layer)); }
@@ -228,7 +231,7 @@ STEP(gate_up_trial, 256, 1) { fill_trial<gate_up>(args); }
 
 // q_of_ffn_sub_norm, as int8
 struct q_of_ffn_sub_norm {
-  static constexpr int size = 384, threads = 64, stride = 384;
+  static constexpr int size = 384, threads = 64, stride = 384, parts = 1;
   static constexpr int64_t input = 25165824, norm = 152576, q = 30408704, quant = 31457280;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -236,13 +239,14 @@ STEP(q_of_ffn_sub_norm_rows, 64, 1) { norm_quantise<q_of_ffn_sub_norm>(args, lay
 
 // down: 256 rows of 384
 struct down {
-  static constexpr int rows = 256, columns = 384, size = 384, stride = 256, up_offset = 0;
+  static constexpr int rows = 256, columns = 384, size = 384, up_offset = 0;
+  static constexpr int out_stride = 256, out_parts = 1, stride = 384, parts = 1;
   static constexpr int64_t codes = 154240, scales = 154112;
   static constexpr int64_t q = 30408704, quant = 31457280, out = 0;
   static constexpr int64_t input = 25165824, norm = 152576;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
-  static constexpr bool accumulate = true;
+  static constexpr bool accumulate = true, fused = true;
 };
 STEP(down_gemv, Gemv<down>::kThreads, 2) { gemv<down>(args, layer_weights(args, layer)); }
 STEP(down_16, (Skinny<down, 16>::kThreads), 1) { gemm_skinny<down, 16>(args, layer_weights(args, layer)); }
@@ -258,7 +262,7 @@ STEP(down_trial, 256, 1) { fill_trial<down>(args); }
 
 // The last norm
 struct output_norm {
-  static constexpr int size = 256, threads = 64, stride = 256, out_stride = 256;
+  static constexpr int size = 256, threads = 64, stride = 256, parts = 1, out_stride = 256;
   static constexpr int64_t input = 0, norm = 20352, out = 28311552;
   static constexpr float epsilon = 0.000009999999747378752f;
   static __device__ __forceinline__ void put(float *row, int quad, const float4 &v) {
@@ -308,8 +312,13 @@ STEP(probe, kProbeThreads, 1) { probe_products(args); }
 
 extern "C" __device__ bn_cuda_model bn_cuda;
 __device__ bn_cuda_model bn_cuda = {
-    BN_CUDA_VERSION, BN_MODEL_KEY, 96, 64, 256, 2, 2048,
+    BN_CUDA_VERSION, BN_MODEL_KEY, 96, 64, 256, 2, 2048, 1, 1,
     31540544, 32768, {4096, 2048 }, sizeof(Draw<96>),
+    // Slices of the weights.
+    21376, 178816, 178816,
+    {
+        {0, 0, 0, 178816},
+    },
     // Before the first step.
     {BN_KV_F16, 1, 1, 0, 0, {{"rope_angles", 256, 0, 256, 0, 0, BN_CUDA_ONCE, 1, 0, 0, 0}} },
     8,

@@ -65,7 +65,7 @@ STEP(rope_angles, 256, 1) {
 // embedding of each token
 struct embedding {
   using Table = F16Table<72>;
-  static constexpr int size = 72, out_stride = 80;
+  static constexpr int size = 72, out_stride = 80, out_parts = 1;
   static constexpr int64_t table = 0, out = 0;
   static constexpr float scale = 8.485280990600586f;
 };
@@ -75,7 +75,7 @@ STEP(embedding_rows, 256, 1) { embed<embedding>(args); }
 
 // norm_attn_norm of each token
 struct norm_attn_norm {
-  static constexpr int size = 72, threads = 64, stride = 80, out_stride = 80;
+  static constexpr int size = 72, threads = 64, stride = 80, parts = 1, out_stride = 80;
   static constexpr int64_t input = 0, norm = 0, out = 655360;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr bool accumulate = false;
@@ -84,7 +84,7 @@ STEP(norm_attn_norm_rows, 64, 1) { norm<norm_attn_norm>(args, layer_weights(args
 
 // query_q_of_attn_q_norm_in, as int8
 struct query_q_of_attn_q_norm_in {
-  static constexpr int size = 72, threads = 64, stride = 80;
+  static constexpr int size = 72, threads = 64, stride = 80, parts = 1;
   static constexpr int64_t input = 655360, norm = 320, q = 7340032, quant = 7602176;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -92,7 +92,7 @@ STEP(query_q_of_attn_q_norm_in_rows, 64, 1) { norm_quantise<query_q_of_attn_q_no
 
 // key_q_of_attn_k_norm_in, as int8
 struct key_q_of_attn_k_norm_in {
-  static constexpr int size = 72, threads = 64, stride = 80;
+  static constexpr int size = 72, threads = 64, stride = 80, parts = 1;
   static constexpr int64_t input = 655360, norm = 640, q = 7618560, quant = 7880704;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -100,7 +100,7 @@ STEP(key_q_of_attn_k_norm_in_rows, 64, 1) { norm_quantise<key_q_of_attn_k_norm_i
 
 // value_q_of_attn_v_norm_in, as int8
 struct value_q_of_attn_v_norm_in {
-  static constexpr int size = 72, threads = 64, stride = 80;
+  static constexpr int size = 72, threads = 64, stride = 80, parts = 1;
   static constexpr int64_t input = 655360, norm = 960, q = 7897088, quant = 8159232;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -108,13 +108,14 @@ STEP(value_q_of_attn_v_norm_in_rows, 64, 1) { norm_quantise<value_q_of_attn_v_no
 
 // query: 96 rows of 72
 struct query {
-  static constexpr int rows = 96, columns = 128, size = 72, stride = 192, up_offset = 0;
+  static constexpr int rows = 96, columns = 128, size = 72, up_offset = 0;
+  static constexpr int out_stride = 192, out_parts = 1, stride = 80, parts = 1;
   static constexpr int64_t codes = 1344, scales = 1280;
   static constexpr int64_t q = 7340032, quant = 7602176, out = 1310720;
   static constexpr int64_t input = 655360, norm = 320;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
-  static constexpr bool accumulate = false;
+  static constexpr bool accumulate = false, fused = true;
 };
 STEP(query_gemv, Gemv<query>::kThreads, 2) { gemv<query>(args, layer_weights(args, layer)); }
 STEP(query_16, (Skinny<query, 16>::kThreads), 1) { gemm_skinny<query, 16>(args, layer_weights(args, layer)); }
@@ -128,13 +129,14 @@ STEP(query_trial, 256, 1) { fill_trial<query>(args); }
 
 // key: 48 rows of 72
 struct key {
-  static constexpr int rows = 48, columns = 128, size = 72, stride = 192, up_offset = 0;
+  static constexpr int rows = 48, columns = 128, size = 72, up_offset = 0;
+  static constexpr int out_stride = 192, out_parts = 1, stride = 80, parts = 1;
   static constexpr int64_t codes = 4480, scales = 4416;
   static constexpr int64_t q = 7618560, quant = 7880704, out = 1311104;
   static constexpr int64_t input = 655360, norm = 640;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
-  static constexpr bool accumulate = false;
+  static constexpr bool accumulate = false, fused = true;
 };
 STEP(key_gemv, Gemv<key>::kThreads, 2) { gemv<key>(args, layer_weights(args, layer)); }
 STEP(key_16, (Skinny<key, 16>::kThreads), 1) { gemm_skinny<key, 16>(args, layer_weights(args, layer)); }
@@ -148,13 +150,14 @@ STEP(key_trial, 256, 1) { fill_trial<key>(args); }
 
 // value: 48 rows of 72
 struct value {
-  static constexpr int rows = 48, columns = 128, size = 72, stride = 192, up_offset = 0;
+  static constexpr int rows = 48, columns = 128, size = 72, up_offset = 0;
+  static constexpr int out_stride = 192, out_parts = 1, stride = 80, parts = 1;
   static constexpr int64_t codes = 6080, scales = 6016;
   static constexpr int64_t q = 7897088, quant = 8159232, out = 1311296;
   static constexpr int64_t input = 655360, norm = 960;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
-  static constexpr bool accumulate = false;
+  static constexpr bool accumulate = false, fused = true;
 };
 STEP(value_gemv, Gemv<value>::kThreads, 2) { gemv<value>(args, layer_weights(args, layer)); }
 STEP(value_16, (Skinny<value, 16>::kThreads), 1) { gemm_skinny<value, 16>(args, layer_weights(args, layer)); }
@@ -187,7 +190,7 @@ STEP(rope_store_f32, 128, 1) { rope_store<rope_f32>(args, layer_weights(args, la
 struct attended {
   using Cell = Half;
   static constexpr int dim = 24, heads = 4, kv_heads = 2, context = 64;
-  static constexpr int stride = 192, key = 96, value = 144, out_stride = 96;
+  static constexpr int stride = 192, key = 96, value = 144, out_stride = 96, out_parts = 1;
   static constexpr int64_t qkv = 1310720, angles = 0, out = 2883584;
   static constexpr float scale = 0.20412415266036987f;
   static __device__ __forceinline__ int window([[maybe_unused]] int layer) { return kLocal[layer] ? 20 : 0x7fffffff; }
@@ -200,7 +203,7 @@ STEP(attended_tokens_f32, 128, 1) { attention<attended_f32>(args, layer); }
 
 // q_of_attn_output_norm_in, as int8
 struct q_of_attn_output_norm_in {
-  static constexpr int size = 96, threads = 64, stride = 96;
+  static constexpr int size = 96, threads = 64, stride = 96, parts = 1;
   static constexpr int64_t input = 2883584, norm = 7872, q = 8175616, quant = 8437760;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -208,13 +211,14 @@ STEP(q_of_attn_output_norm_in_rows, 64, 1) { norm_quantise<q_of_attn_output_norm
 
 // attn_output: 80 rows of 96
 struct attn_output {
-  static constexpr int rows = 80, columns = 128, size = 96, stride = 80, up_offset = 0;
+  static constexpr int rows = 80, columns = 128, size = 96, up_offset = 0;
+  static constexpr int out_stride = 80, out_parts = 1, stride = 96, parts = 1;
   static constexpr int64_t codes = 8320, scales = 8256;
   static constexpr int64_t q = 8175616, quant = 8437760, out = 3670016;
   static constexpr int64_t input = 2883584, norm = 7872;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
-  static constexpr bool accumulate = false;
+  static constexpr bool accumulate = false, fused = true;
 };
 STEP(attn_output_gemv, Gemv<attn_output>::kThreads, 2) { gemv<attn_output>(args, layer_weights(args, layer)); }
 STEP(attn_output_16, (Skinny<attn_output, 16>::kThreads), 1) { gemm_skinny<attn_output, 16>(args, layer_weights(args, layer)); }
@@ -228,7 +232,7 @@ STEP(attn_output_trial, 256, 1) { fill_trial<attn_output>(args); }
 
 // adds norm_post_attention_norm of each token
 struct norm_post_attention_norm {
-  static constexpr int size = 72, threads = 64, stride = 80, out_stride = 80;
+  static constexpr int size = 72, threads = 64, stride = 80, parts = 1, out_stride = 80;
   static constexpr int64_t input = 3670016, norm = 10880, out = 0;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr bool accumulate = true;
@@ -237,7 +241,7 @@ STEP(norm_post_attention_norm_rows, 64, 1) { norm<norm_post_attention_norm>(args
 
 // norm_ffn_norm of each token
 struct norm_ffn_norm {
-  static constexpr int size = 72, threads = 64, stride = 80, out_stride = 80;
+  static constexpr int size = 72, threads = 64, stride = 80, parts = 1, out_stride = 80;
   static constexpr int64_t input = 0, norm = 11200, out = 655360;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr bool accumulate = false;
@@ -246,7 +250,7 @@ STEP(norm_ffn_norm_rows, 64, 1) { norm<norm_ffn_norm>(args, layer_weights(args, 
 
 // gate_q_of_ffn_gate_norm_in, as int8
 struct gate_q_of_ffn_gate_norm_in {
-  static constexpr int size = 72, threads = 64, stride = 80;
+  static constexpr int size = 72, threads = 64, stride = 80, parts = 1;
   static constexpr int64_t input = 655360, norm = 11520, q = 8454144, quant = 8716288;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -254,7 +258,7 @@ STEP(gate_q_of_ffn_gate_norm_in_rows, 64, 1) { norm_quantise<gate_q_of_ffn_gate_
 
 // up_q_of_ffn_up_norm_in, as int8
 struct up_q_of_ffn_up_norm_in {
-  static constexpr int size = 72, threads = 64, stride = 80;
+  static constexpr int size = 72, threads = 64, stride = 80, parts = 1;
   static constexpr int64_t input = 655360, norm = 11840, q = 8732672, quant = 8994816;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -262,13 +266,14 @@ STEP(up_q_of_ffn_up_norm_in_rows, 64, 1) { norm_quantise<up_q_of_ffn_up_norm_in>
 
 // gate: 96 rows of 72
 struct gate {
-  static constexpr int rows = 96, columns = 128, size = 72, stride = 192, up_offset = 0;
+  static constexpr int rows = 96, columns = 128, size = 72, up_offset = 0;
+  static constexpr int out_stride = 192, out_parts = 1, stride = 80, parts = 1;
   static constexpr int64_t codes = 12224, scales = 12160;
   static constexpr int64_t q = 8454144, quant = 8716288, out = 4325376;
   static constexpr int64_t input = 655360, norm = 11520;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
-  static constexpr bool accumulate = false;
+  static constexpr bool accumulate = false, fused = true;
 };
 STEP(gate_gemv, Gemv<gate>::kThreads, 2) { gemv<gate>(args, layer_weights(args, layer)); }
 STEP(gate_16, (Skinny<gate, 16>::kThreads), 1) { gemm_skinny<gate, 16>(args, layer_weights(args, layer)); }
@@ -282,13 +287,14 @@ STEP(gate_trial, 256, 1) { fill_trial<gate>(args); }
 
 // up: 96 rows of 72
 struct up {
-  static constexpr int rows = 96, columns = 128, size = 72, stride = 192, up_offset = 0;
+  static constexpr int rows = 96, columns = 128, size = 72, up_offset = 0;
+  static constexpr int out_stride = 192, out_parts = 1, stride = 80, parts = 1;
   static constexpr int64_t codes = 15360, scales = 15296;
   static constexpr int64_t q = 8732672, quant = 8994816, out = 4325760;
   static constexpr int64_t input = 655360, norm = 11840;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
-  static constexpr bool accumulate = false;
+  static constexpr bool accumulate = false, fused = true;
 };
 STEP(up_gemv, Gemv<up>::kThreads, 2) { gemv<up>(args, layer_weights(args, layer)); }
 STEP(up_16, (Skinny<up, 16>::kThreads), 1) { gemm_skinny<up, 16>(args, layer_weights(args, layer)); }
@@ -302,7 +308,7 @@ STEP(up_trial, 256, 1) { fill_trial<up>(args); }
 
 // q_of_ffn_down_norm_in of gelu(gate) * up, as int8
 struct q_of_ffn_down_norm_in {
-  static constexpr int size = 90, threads = 64, stride = 192, up_offset = 96;
+  static constexpr int size = 90, threads = 64, stride = 192, parts = 1, up_offset = 96;
   static constexpr int64_t input = 4325376, norm = 18432, q = 8175616, quant = 8437760;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::gelu;
@@ -311,13 +317,14 @@ STEP(q_of_ffn_down_norm_in_rows, 64, 1) { gated_quantise<q_of_ffn_down_norm_in>(
 
 // down: 80 rows of 90
 struct down {
-  static constexpr int rows = 80, columns = 128, size = 90, stride = 80, up_offset = 96;
+  static constexpr int rows = 80, columns = 128, size = 90, up_offset = 96;
+  static constexpr int out_stride = 80, out_parts = 1, stride = 192, parts = 1;
   static constexpr int64_t codes = 18880, scales = 18816;
   static constexpr int64_t q = 8175616, quant = 8437760, out = 3670016;
   static constexpr int64_t input = 4325376, norm = 18432;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::gelu;
-  static constexpr bool accumulate = false;
+  static constexpr bool accumulate = false, fused = true;
 };
 STEP(down_gemv, Gemv<down>::kThreads, 2) { gemv<down>(args, layer_weights(args, layer)); }
 STEP(down_16, (Skinny<down, 16>::kThreads), 1) { gemm_skinny<down, 16>(args, layer_weights(args, layer)); }
@@ -331,7 +338,7 @@ STEP(down_trial, 256, 1) { fill_trial<down>(args); }
 
 // adds norm_post_ffw_norm of each token
 struct norm_post_ffw_norm {
-  static constexpr int size = 72, threads = 64, stride = 80, out_stride = 80;
+  static constexpr int size = 72, threads = 64, stride = 80, parts = 1, out_stride = 80;
   static constexpr int64_t input = 3670016, norm = 21440, out = 0;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr bool accumulate = true;
@@ -342,7 +349,7 @@ STEP(norm_post_ffw_norm_rows, 64, 1) { norm<norm_post_ffw_norm>(args, layer_weig
 
 // The last norm
 struct output_norm {
-  static constexpr int size = 72, threads = 64, stride = 80, out_stride = 80;
+  static constexpr int size = 72, threads = 64, stride = 80, parts = 1, out_stride = 80;
   static constexpr int64_t input = 0, norm = 13824, out = 6684672;
   static constexpr float epsilon = 0.000009999999747378752f;
   static __device__ __forceinline__ void put(float *row, int quad, const float4 &v) {
@@ -387,8 +394,13 @@ STEP(probe, kProbeThreads, 1) { probe_products(args); }
 
 extern "C" __device__ bn_cuda_model bn_cuda;
 __device__ bn_cuda_model bn_cuda = {
-    BN_CUDA_VERSION, BN_MODEL_KEY, 96, 64, 72, 2, 2048,
+    BN_CUDA_VERSION, BN_MODEL_KEY, 96, 64, 72, 2, 2048, 1, 1,
     9011264, 12288, {768, 384 }, sizeof(Draw<96>),
+    // Slices of the weights.
+    14144, 21760, 21760,
+    {
+        {0, 0, 0, 21760},
+    },
     // Before the first step.
     {BN_KV_F16, 1, 1, 0, 0, {{"rope_angles", 256, 0, 256, 0, 0, BN_CUDA_ONCE, 1, 0, 0, 0}} },
     8,

@@ -42,7 +42,7 @@ STEP(rope_angles, 256, 1) {
 // embedding of each token
 struct embedding {
   using Table = Bf16Table<100>;
-  static constexpr int size = 100, out_stride = 112;
+  static constexpr int size = 100, out_stride = 112, out_parts = 1;
   static constexpr int64_t table = 0, out = 0;
   static constexpr float scale = 1.0f;
 };
@@ -52,7 +52,7 @@ STEP(embedding_rows, 256, 1) { embed<embedding>(args); }
 
 // q_of_attn_norm, as int8
 struct q_of_attn_norm {
-  static constexpr int size = 100, threads = 64, stride = 112;
+  static constexpr int size = 100, threads = 64, stride = 112, parts = 1;
   static constexpr int64_t input = 0, norm = 0, q = 8650752, quant = 8912896;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -60,13 +60,14 @@ STEP(q_of_attn_norm_rows, 64, 1) { norm_quantise<q_of_attn_norm>(args, layer_wei
 
 // qkv: 240 rows of 100
 struct qkv {
-  static constexpr int rows = 240, columns = 128, size = 100, stride = 240, up_offset = 0;
+  static constexpr int rows = 240, columns = 128, size = 100, up_offset = 0;
+  static constexpr int out_stride = 240, out_parts = 1, stride = 112, parts = 1;
   static constexpr int64_t codes = 576, scales = 448;
   static constexpr int64_t q = 8650752, quant = 8912896, out = 1835008;
   static constexpr int64_t input = 0, norm = 0;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
-  static constexpr bool accumulate = false;
+  static constexpr bool accumulate = false, fused = true;
 };
 STEP(qkv_gemv, Gemv<qkv>::kThreads, 2) { gemv<qkv>(args, layer_weights(args, layer)); }
 STEP(qkv_16, (Skinny<qkv, 16>::kThreads), 1) { gemm_skinny<qkv, 16>(args, layer_weights(args, layer)); }
@@ -99,7 +100,7 @@ STEP(rope_store_f32, 128, 1) { rope_store<rope_f32>(args, layer_weights(args, la
 struct attended {
   using Cell = Half;
   static constexpr int dim = 24, heads = 3, kv_heads = 3, context = 64;
-  static constexpr int stride = 240, key = 80, value = 160, out_stride = 80;
+  static constexpr int stride = 240, key = 80, value = 160, out_stride = 80, out_parts = 1;
   static constexpr int64_t qkv = 1835008, angles = 0, out = 3801088;
   static constexpr float scale = 0.20412415266036987f;
   static __device__ __forceinline__ int window([[maybe_unused]] int layer) { return 0x7fffffff; }
@@ -112,7 +113,7 @@ STEP(attended_tokens_f32, 128, 1) { attention<attended_f32>(args, layer); }
 
 // q_of_attended, as int8
 struct q_of_attended {
-  static constexpr int size = 72, threads = 64, stride = 80;
+  static constexpr int size = 72, threads = 64, stride = 80, parts = 1;
   static constexpr int64_t input = 3801088, norm = -1, q = 8650752, quant = 8912896;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -120,13 +121,14 @@ STEP(q_of_attended_rows, 64, 1) { norm_quantise<q_of_attended>(args, layer_weigh
 
 // attn_output: 112 rows of 72
 struct attn_output {
-  static constexpr int rows = 112, columns = 128, size = 72, stride = 112, up_offset = 0;
+  static constexpr int rows = 112, columns = 128, size = 72, up_offset = 0;
+  static constexpr int out_stride = 112, out_parts = 1, stride = 80, parts = 1;
   static constexpr int64_t codes = 8320, scales = 8256;
   static constexpr int64_t q = 8650752, quant = 8912896, out = 0;
   static constexpr int64_t input = 3801088, norm = -1;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
-  static constexpr bool accumulate = true;
+  static constexpr bool accumulate = true, fused = true;
 };
 STEP(attn_output_gemv, Gemv<attn_output>::kThreads, 2) { gemv<attn_output>(args, layer_weights(args, layer)); }
 STEP(attn_output_16, (Skinny<attn_output, 16>::kThreads), 1) { gemm_skinny<attn_output, 16>(args, layer_weights(args, layer)); }
@@ -140,7 +142,7 @@ STEP(attn_output_trial, 256, 1) { fill_trial<attn_output>(args); }
 
 // q_of_ffn_norm, as int8
 struct q_of_ffn_norm {
-  static constexpr int size = 100, threads = 64, stride = 112;
+  static constexpr int size = 100, threads = 64, stride = 112, parts = 1;
   static constexpr int64_t input = 0, norm = 11904, q = 8650752, quant = 8912896;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -148,13 +150,14 @@ STEP(q_of_ffn_norm_rows, 64, 1) { norm_quantise<q_of_ffn_norm>(args, layer_weigh
 
 // gate_up: 192 rows of 100
 struct gate_up {
-  static constexpr int rows = 192, columns = 128, size = 100, stride = 96, up_offset = 0;
+  static constexpr int rows = 192, columns = 128, size = 100, up_offset = 0;
+  static constexpr int out_stride = 96, out_parts = 1, stride = 112, parts = 1;
   static constexpr int64_t codes = 12480, scales = 12352;
   static constexpr int64_t q = 8650752, quant = 8912896, out = 6946816;
   static constexpr int64_t input = 0, norm = 11904;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::silu, input_gate = Activation::none;
-  static constexpr bool accumulate = false;
+  static constexpr bool accumulate = false, fused = true;
 };
 STEP(gate_up_gemv, Gemv<gate_up>::kThreads, 2) { gemv<gate_up>(args, layer_weights(args, layer)); }
 STEP(gate_up_16, (Skinny<gate_up, 16>::kThreads), 1) { gemm_skinny<gate_up, 16>(args, layer_weights(args, layer)); }
@@ -168,7 +171,7 @@ STEP(gate_up_trial, 256, 1) { fill_trial<gate_up>(args); }
 
 // q_of_gated, as int8
 struct q_of_gated {
-  static constexpr int size = 90, threads = 64, stride = 96;
+  static constexpr int size = 90, threads = 64, stride = 96, parts = 1;
   static constexpr int64_t input = 6946816, norm = -1, q = 8650752, quant = 8912896;
   static constexpr float epsilon = 0.000009999999747378752f;
 };
@@ -176,13 +179,14 @@ STEP(q_of_gated_rows, 64, 1) { norm_quantise<q_of_gated>(args, layer_weights(arg
 
 // down: 112 rows of 90
 struct down {
-  static constexpr int rows = 112, columns = 128, size = 90, stride = 112, up_offset = 0;
+  static constexpr int rows = 112, columns = 128, size = 90, up_offset = 0;
+  static constexpr int out_stride = 112, out_parts = 1, stride = 96, parts = 1;
   static constexpr int64_t codes = 18688, scales = 18624;
   static constexpr int64_t q = 8650752, quant = 8912896, out = 0;
   static constexpr int64_t input = 6946816, norm = -1;
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
-  static constexpr bool accumulate = true;
+  static constexpr bool accumulate = true, fused = true;
 };
 STEP(down_gemv, Gemv<down>::kThreads, 2) { gemv<down>(args, layer_weights(args, layer)); }
 STEP(down_16, (Skinny<down, 16>::kThreads), 1) { gemm_skinny<down, 16>(args, layer_weights(args, layer)); }
@@ -198,7 +202,7 @@ STEP(down_trial, 256, 1) { fill_trial<down>(args); }
 
 // The last norm
 struct output_norm {
-  static constexpr int size = 100, threads = 64, stride = 112, out_stride = 112;
+  static constexpr int size = 100, threads = 64, stride = 112, parts = 1, out_stride = 112;
   static constexpr int64_t input = 0, norm = 58304, out = 7733248;
   static constexpr float epsilon = 0.000009999999747378752f;
   static __device__ __forceinline__ void put(float *row, int quad, const float4 &v) {
@@ -243,8 +247,13 @@ STEP(probe, kProbeThreads, 1) { probe_products(args); }
 
 extern "C" __device__ bn_cuda_model bn_cuda;
 __device__ bn_cuda_model bn_cuda = {
-    BN_CUDA_VERSION, BN_MODEL_KEY, 97, 64, 100, 2, 2048,
+    BN_CUDA_VERSION, BN_MODEL_KEY, 97, 64, 100, 2, 2048, 1, 1,
     8929344, 4096, {1152, 576 }, sizeof(Draw<97>),
+    // Slices of the weights.
+    58752, 22272, 22272,
+    {
+        {0, 0, 0, 22272},
+    },
     // Before the first step.
     {BN_KV_F16, 1, 1, 0, 0, {{"rope_angles", 256, 0, 256, 0, 0, BN_CUDA_ONCE, 1, 0, 0, 0}} },
     8,
