@@ -48,16 +48,18 @@ export async function load(path: string = defaultModel(), options: LoadOptions =
   const target = options.target === 'native' ? undefined : options.target;
   if (target !== undefined && !isArtifact(path)) requireRunnable(target);
   const threads = options.threads ?? defaultThreads();
-  const shared = target === cuda.id && (options.devices?.length ?? 1) > 1;
-  const gpus = shared ? options.devices!.length : undefined;
-  return openArtifact(await artifactOf(path, { ...options, threads, gpus }), { ...rest, target });
+  return openArtifact(await artifactOf(path, { ...options, threads }), { ...rest, target });
 }
 
 /**
- * The artifact of a model: `path` itself where it is one, or what the model file there is compiled into.
+ * The artifact of a model: `path` itself where it is one, or what the model file there is compiled into; for as many GPUs
+ * as `devices` are.
  * @throws BitnetError for a model that cannot be read or compiled, and for options that an artifact cannot follow
  */
-export async function artifactOf(path: string, options: CompileOptions): Promise<string> {
+export async function artifactOf(
+  path: string,
+  { devices = [], ...options }: CompileOptions & Pick<OpenOptions, 'devices'>,
+): Promise<string> {
   if (isArtifact(path)) {
     refuseLowering(path, options);
     return path;
@@ -65,7 +67,8 @@ export async function artifactOf(path: string, options: CompileOptions): Promise
   // Whoever has no GPU should know before anything is built for one.
   if (options.target === cuda.id) listGpus();
   const { compile } = await import('./compiler/index.ts');
-  return (await compile(path, options)).artifact;
+  const gpus = options.target === cuda.id && devices.length > 1 ? devices.length : options.gpus;
+  return (await compile(path, { ...options, gpus })).artifact;
 }
 
 /** The options that say how a model file is compiled, apart from the others. */

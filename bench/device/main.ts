@@ -2,7 +2,7 @@
 // times, and keeps it all.
 //   node --import tsx bench/device/main.ts [--shape 2b4t] [--heads f16,q6_k] [--out FILE] [--prompts 512,2048]
 //                                          [--only checks,draws,failures,sanitizer,times] [--sequences 1,8,64]
-//                                          [--contexts 0,128,2048]
+//                                          [--contexts 0,128,2048] [--team agreement,2b4t,huge]
 // On a bare machine: npm run bench:device makes a folder that has all it needs but nvcc; run its run.sh there.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -18,6 +18,7 @@ import { exercise } from './exercise.ts';
 import { failures } from './failures.ts';
 import { type CheckedModel, checkedModels, type HeadEncoding } from './models.ts';
 import { sanitize } from './sanitize.ts';
+import { team } from './team.ts';
 import { times } from './times.ts';
 
 const { values } = parseArgs({
@@ -31,6 +32,8 @@ const { values } = parseArgs({
     contexts: { type: 'string', default: '0,128,2048' },
     'new-tokens': { type: 'string', default: '128' },
     repetitions: { type: 'string', default: '6' },
+    // Instead of all that, two GPUs beside one: agreement, 2b4t, huge.
+    team: { type: 'string' },
     // An artifact: what sanitize.ts has this run.
     exercise: { type: 'string' },
     // An artifact: what failuresApart has this make fail, and write to --out.
@@ -69,6 +72,7 @@ async function run(scratch: string): Promise<void> {
     report[part] = found;
     await writeFile(file, `${JSON.stringify(report, null, 2)}\n`);
   };
+  if (values.team !== undefined) return await team(scratch, values.team.split(','), keep);
   const out = join(scratch, 'generated');
   const models = await checkedModels(scratch);
   const compiled = async ({ name, path }: CheckedModel) =>

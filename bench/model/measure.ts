@@ -12,7 +12,7 @@ import { shapeModel } from '../shapes/index.ts';
 /** What is measured, and how the model is opened for it. */
 export interface MeasureOptions
   extends Required<Pick<BenchmarkOptions, 'promptTokens' | 'newTokens' | 'contexts' | 'sequences' | 'repetitions'>>,
-    Pick<LoadOptions, 'target' | 'device' | 'threads' | 'pin' | 'kv'>,
+    Pick<LoadOptions, 'target' | 'device' | 'devices' | 'threads' | 'pin' | 'kv'>,
     LowerOptions {
   /** Read of the head only what may matter, as BenchmarkOptions.screen; `screen` is how the model is compiled. */
   readonly screened?: boolean;
@@ -52,6 +52,7 @@ export async function measureModel(path: string, options: MeasureOptions): Promi
     repetitions,
     target,
     device,
+    devices,
     threads,
     pin = false,
     kv = 'f16',
@@ -70,6 +71,7 @@ export async function measureModel(path: string, options: MeasureOptions): Promi
   const load: LoadOptions = {
     ...(target === undefined || target === 'native' ? {} : { target }),
     ...(device === undefined ? {} : { device }),
+    ...(devices === undefined ? {} : { devices }),
     ...(threads === undefined ? {} : { threads }),
     ...(signal ? { signal } : {}),
     pin,

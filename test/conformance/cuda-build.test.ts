@@ -31,10 +31,11 @@ const NORMS = sketch({
 /** The widest rows that there are. */
 const WIDE = sketch({ embedding: 8192, ffn: 45568, heads: 64, kvHeads: 8, headDim: 128 });
 
-const CASES: readonly (readonly [name: string, ir: ModelIR, architectures: readonly string[]])[] = [
+const CASES: readonly (readonly [name: string, ir: ModelIR, architectures: readonly string[], gpus?: number])[] = [
   ['flash', FLASH, cuda.architectures],
   ['norms', NORMS, ['sm_90']],
   ['wide rows', WIDE, ['sm_120']],
+  ['wide rows, shared by two', WIDE, ['sm_90'], 2],
 ];
 
 /** Bytes of shared memory that a thread block may have, less what kernels declare beside what launches ask for. */
@@ -45,15 +46,15 @@ const build = suite('cuda, built');
 
 const root = temporaryFolder('cuda');
 
-async function sourcesOf(ir: ModelIR): Promise<string> {
+async function sourcesOf(ir: ModelIR, gpus?: number): Promise<string> {
   const folder = await mkdtemp(join(root, 'model-'));
-  for (const { file, text } of renderCuda(planForGpu(ir))) await writeFile(join(folder, file), text);
+  for (const { file, text } of renderCuda(planForGpu(ir), gpus)) await writeFile(join(folder, file), text);
   return folder;
 }
 
 /** To PTX only: warnings are the front end's, and assembling it takes longer. */
-async function check({ command }: GpuCompiler, ir: ModelIR, architecture: string): Promise<void> {
-  const folder = await sourcesOf(ir);
+async function check({ command }: GpuCompiler, ir: ModelIR, architecture: string, gpus?: number): Promise<void> {
+  const folder = await sourcesOf(ir, gpus);
   const code = `-arch=${codeOf(architecture).replace('sm', 'compute')}`;
   const flags = [...cuda.flags, '--expt-relaxed-constexpr', '-Wno-deprecated-gpu-targets', '-Werror=all-warnings'];
   const args = [...flags, code, '-DBN_MODEL_KEY="key"', '-ptx', '-o', 'model.ptx', 'model.cu'];
@@ -62,6 +63,7 @@ async function check({ command }: GpuCompiler, ir: ModelIR, architecture: string
   const ptx = await readFile(join(folder, 'model.ptx'), 'utf8');
   const limit = SHARED[architecture]! * 1024 - DECLARED;
   for (const { kernel, threads, sharedBytes } of launchesOf(ptx)) {
+    if (kernel === '') continue; // a gathering
     assert.ok(ptx.includes(`.entry ${kernel}(`), `${kernel} is launched, and is not there`);
     assert.ok(threads > 0 && threads <= 1024, `${kernel} has ${threads} threads`);
     assert.ok(sharedBytes <= limit, `${kernel} wants ${sharedBytes} bytes of shared memory, there are ${limit}`);
@@ -69,12 +71,12 @@ async function check({ command }: GpuCompiler, ir: ModelIR, architecture: string
 }
 
 const nvcc = await findNvcc();
-for (const [name, ir, architectures] of CASES) {
+for (const [name, ir, architectures, gpus] of CASES) {
   for (const architecture of architectures) {
     const title = `${name} for ${architecture}: no warning, and what it launches fits`;
     if (!nvcc) skip(build, title, 'there is no nvcc');
     else if (!nvcc.architectures.includes(architecture)) skip(build, title, `${nvcc.version} is too old`);
-    else build(title, () => check(nvcc, ir, architecture));
+    else build(title, () => check(nvcc, ir, architecture, gpus));
   }
 }
 

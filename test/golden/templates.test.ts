@@ -98,7 +98,7 @@ for (const target of targets) {
   for (const [name, ir] of Object.entries(MODELS)) program(target, `model-${name}`, () => planModel(ir), false);
 }
 
-/** Of a program for GPUs, what is not copied: the models above, one whose heads and attention are for tensor cores. */
+/** Of a program for GPUs, what is not copied: the models above, one whose heads and attention are for tensor cores, also shared by two. */
 const GPU_MODELS = {
   ...MODELS,
   flash: sketch({ embedding: 256, ffn: 384, heads: 4, kvHeads: 2, headDim: 128, embeddingEncoding: 'q6_k' }),
@@ -106,10 +106,11 @@ const GPU_MODELS = {
 for (const [name, ir] of Object.entries(GPU_MODELS)) {
   compare(cuda, `${name}.cu`, () => cudaSource(ir, 'model.cu'));
 }
+compare(cuda, 'flash-x2.cu', () => cudaSource(GPU_MODELS.flash, 'model.cu', 2));
 compare(cuda, 'wgmma.cuh', () => cudaSource(MODELS.even, 'wgmma.cuh'));
 
-function cudaSource(ir: ModelIR, file: string): string {
-  return renderCuda(planForGpu(ir)).find((source) => source.file === file)!.text;
+function cudaSource(ir: ModelIR, file: string, gpus = 1): string {
+  return renderCuda(planForGpu(ir), gpus).find((source) => source.file === file)!.text;
 }
 
 // How a row is decoded does not depend on the target: one of them stands for all.

@@ -1,0 +1,545 @@
+// bitnet-b1.58: 2 layers, 256 wide.
+// Written from templates/cuda/model.cu.hbs for target cuda.
+#include "attention.cuh"
+#include "cuda.h"
+#include "decode.cuh"
+#include "flash.cuh"
+#include "gemm.cuh"
+#include "head.cuh"
+#include "rows.cuh"
+#include "tables.cuh"
+
+#define STEP(name, threads, blocks)                                        \
+  extern "C" __global__ void __launch_bounds__(threads, blocks)            \
+  name([[maybe_unused]] const __grid_constant__ bn_cuda_args args, [[maybe_unused]] int layer)
+
+constexpr int64_t kLayerBase = 21376, kLayerBytes = 92224;
+
+__device__ __forceinline__ const uint8_t *layer_weights(const bn_cuda_args &args, int layer) {
+  return args.weights + kLayerBase + layer * kLayerBytes;
+}
+
+// ---- before the first step ------------------------------------------------------------------------------------------
+
+__constant__ double kFrequencies[64] = {
+    1.0,
+    0.8659643233600653,
+    0.7498942093324559,
+    0.6493816315762113,
+    0.5623413251903491,
+    0.4869675251658631,
+    0.4216965034285822,
+    0.36517412725483767,
+    0.31622776601683794,
+    0.27384196342643613,
+    0.23713737056616552,
+    0.2053525026457146,
+    0.17782794100389226,
+    0.1539926526059492,
+    0.1333521432163324,
+    0.11547819846894582,
+    0.1,
+    0.08659643233600653,
+    0.07498942093324558,
+    0.06493816315762113,
+    0.056234132519034905,
+    0.04869675251658631,
+    0.042169650342858224,
+    0.03651741272548377,
+    0.03162277660168379,
+    0.027384196342643614,
+    0.02371373705661655,
+    0.02053525026457146,
+    0.01778279410038923,
+    0.01539926526059492,
+    0.01333521432163324,
+    0.011547819846894581,
+    0.01,
+    0.008659643233600654,
+    0.007498942093324558,
+    0.006493816315762113,
+    0.005623413251903491,
+    0.004869675251658631,
+    0.004216965034285823,
+    0.003651741272548377,
+    0.0031622776601683794,
+    0.0027384196342643613,
+    0.0023713737056616554,
+    0.002053525026457146,
+    0.0017782794100389228,
+    0.001539926526059492,
+    0.001333521432163324,
+    0.0011547819846894581,
+    0.001,
+    0.0008659643233600654,
+    0.0007498942093324557,
+    0.0006493816315762113,
+    0.0005623413251903491,
+    0.0004869675251658631,
+    0.00042169650342858224,
+    0.0003651741272548377,
+    0.00031622776601683794,
+    0.0002738419634264361,
+    0.00023713737056616554,
+    0.0002053525026457146,
+    0.0001778279410038923,
+    0.0001539926526059492,
+    0.0001333521432163324,
+    0.00011547819846894582,
+};
+
+STEP(rope_angles, 256, 1) {
+  fill_angles(reinterpret_cast<float2 *>(args.tables), kFrequencies, 64, 64);
+}
+
+// ---- before the layers ----------------------------------------------------------------------------------------------
+
+// embedding of each token
+struct embedding {
+  using Table = Q6_KTiles<256>;
+  static constexpr int size = 256, out_stride = 128, out_parts = 2;
+  static constexpr int64_t table = 0, out = 0;
+  static constexpr float scale = 1.0f;
+};
+STEP(embedding_rows, 256, 1) { embed<embedding>(args); }
+
+// ---- each layer -----------------------------------------------------------------------------------------------------
+
+// q_of_attn_norm, as int8
+struct q_of_attn_norm {
+  static constexpr int size = 256, threads = 64, stride = 128, parts = 2;
+  static constexpr int64_t input = 0, norm = 0, q = 30408704, quant = 31457280;
+  static constexpr float epsilon = 0.000009999999747378752f;
+};
+STEP(q_of_attn_norm_rows, 64, 1) { norm_quantise<q_of_attn_norm>(args, layer_weights(args, layer)); }
+
+// qkv: 512 rows of 256
+struct qkv {
+  static constexpr int rows = 512, columns = 256, size = 256, up_offset = 0;
+  static constexpr int out_stride = 512, out_parts = 1, stride = 128, parts = 2;
+  static constexpr int64_t codes = 1280, scales = 1024;
+  static constexpr int64_t q = 30408704, quant = 31457280, out = 4194304;
+  static constexpr int64_t input = 0, norm = 0;
+  static constexpr float epsilon = 0.000009999999747378752f;
+  static constexpr Activation activation = Activation::none, input_gate = Activation::none;
+  static constexpr bool accumulate = false, fused = true;
+};
+STEP(qkv_gemv, Gemv<qkv>::kThreads, 2) { gemv<qkv>(args, layer_weights(args, layer)); }
+STEP(qkv_16, (Skinny<qkv, 16>::kThreads), 1) { gemm_skinny<qkv, 16>(args, layer_weights(args, layer)); }
+STEP(qkv_64, (Skinny<qkv, 64>::kThreads), 1) { gemm_skinny<qkv, 64>(args, layer_weights(args, layer)); }
+#ifdef WGMMA
+STEP(qkv_wgmma, 384, 1) { gemm_wgmma<qkv, 128>(args, layer_weights(args, layer)); }
+#else
+STEP(qkv_mma, 256, 1) { gemm_mma<qkv>(args, layer_weights(args, layer)); }
+#endif
+STEP(qkv_trial, 256, 1) { fill_trial<qkv>(args); }
+
+// Queries rotate, keys and values go to the cache
+struct rope {
+  using Cell = Half;
+  static constexpr int dim = 128, heads = 2, kv_heads = 1, stride = 512;
+  static constexpr int key = 256, value = 384, rotated = 128;
+  static constexpr int64_t qkv = 4194304, angles = 0, local_angles = 0;
+  static constexpr int64_t query_norm = -1, key_norm = -1;
+  static constexpr float epsilon = 0.000009999999747378752f;
+  static constexpr bool interleaved = false;
+  static __device__ __forceinline__ bool local([[maybe_unused]] int layer) { return false; }
+};
+struct rope_f32 : rope {
+  using Cell = float;
+};
+STEP(rope_store, 128, 1) { rope_store<rope>(args, layer_weights(args, layer), layer); }
+STEP(rope_store_f32, 128, 1) { rope_store<rope_f32>(args, layer_weights(args, layer), layer); }
+
+// Attention of the queries over the cache
+struct attended {
+  using Cell = Half;
+  static constexpr int dim = 128, heads = 2, kv_heads = 1, context = 64;
+  static constexpr int stride = 512, key = 256, value = 384, out_stride = 256, out_parts = 2;
+  static constexpr int64_t qkv = 4194304, angles = 0, out = 12582912;
+  static constexpr float scale = 0.0883883461356163f;
+  static constexpr int splits = 32;
+  static constexpr int64_t shares = 31473728;
+  static __device__ __forceinline__ int window([[maybe_unused]] int layer) { return 0x7fffffff; }
+};
+struct attended_f32 : attended {
+  using Cell = float;
+};
+STEP(attended_one, OneToken<attended>::kThreads, 1) { attend_one<attended>(args, layer); }
+STEP(attended_runs, 256, 1) { attend_run<attended>(args, layer); }
+STEP(attended_singles, 128, 3) { attend_single<attended>(args, layer); }
+STEP(attended_tokens_f32, 128, 1) { attention<attended_f32>(args, layer); }
+
+// q_of_attn_sub_norm, as int8
+struct q_of_attn_sub_norm {
+  static constexpr int size = 512, threads = 64, stride = 256, parts = 2;
+  static constexpr int64_t input = 12582912, norm = 34048, q = 30408704, quant = 31457280;
+  static constexpr float epsilon = 0.000009999999747378752f;
+};
+STEP(q_of_attn_sub_norm_rows, 64, 1) { norm_quantise<q_of_attn_sub_norm>(args, layer_weights(args, layer)); }
+
+// attn_output: 128 rows of 512
+struct attn_output {
+  static constexpr int rows = 128, columns = 512, size = 512, up_offset = 0;
+  static constexpr int out_stride = 128, out_parts = 2, stride = 256, parts = 2;
+  static constexpr int64_t codes = 36160, scales = 36096;
+  static constexpr int64_t q = 30408704, quant = 31457280, out = 0;
+  static constexpr int64_t input = 12582912, norm = 34048;
+  static constexpr float epsilon = 0.000009999999747378752f;
+  static constexpr Activation activation = Activation::none, input_gate = Activation::none;
+  static constexpr bool accumulate = true, fused = true;
+};
+STEP(attn_output_gemv, Gemv<attn_output>::kThreads, 2) { gemv<attn_output>(args, layer_weights(args, layer)); }
+STEP(attn_output_16, (Skinny<attn_output, 16>::kThreads), 1) { gemm_skinny<attn_output, 16>(args, layer_weights(args, layer)); }
+STEP(attn_output_64, (Skinny<attn_output, 64>::kThreads), 1) { gemm_skinny<attn_output, 64>(args, layer_weights(args, layer)); }
+#ifdef WGMMA
+STEP(attn_output_wgmma, 384, 1) { gemm_wgmma<attn_output, 128>(args, layer_weights(args, layer)); }
+#else
+STEP(attn_output_mma, 256, 1) { gemm_mma<attn_output>(args, layer_weights(args, layer)); }
+#endif
+STEP(attn_output_trial, 256, 1) { fill_trial<attn_output>(args); }
+
+// q_of_ffn_norm, as int8
+struct q_of_ffn_norm {
+  static constexpr int size = 256, threads = 64, stride = 128, parts = 2;
+  static constexpr int64_t input = 0, norm = 52544, q = 30408704, quant = 31457280;
+  static constexpr float epsilon = 0.000009999999747378752f;
+};
+STEP(q_of_ffn_norm_rows, 64, 1) { norm_quantise<q_of_ffn_norm>(args, layer_weights(args, layer)); }
+
+// gate_up: 384 rows of 256
+struct gate_up {
+  static constexpr int rows = 384, columns = 256, size = 256, up_offset = 0;
+  static constexpr int out_stride = 192, out_parts = 2, stride = 128, parts = 2;
+  static constexpr int64_t codes = 53760, scales = 53568;
+  static constexpr int64_t q = 30408704, quant = 31457280, out = 25165824;
+  static constexpr int64_t input = 0, norm = 52544;
+  static constexpr float epsilon = 0.000009999999747378752f;
+  static constexpr Activation activation = Activation::relu2, input_gate = Activation::none;
+  static constexpr bool accumulate = false, fused = true;
+};
+STEP(gate_up_gemv, Gemv<gate_up>::kThreads, 2) { gemv<gate_up>(args, layer_weights(args, layer)); }
+STEP(gate_up_16, (Skinny<gate_up, 16>::kThreads), 1) { gemm_skinny<gate_up, 16>(args, layer_weights(args, layer)); }
+STEP(gate_up_64, (Skinny<gate_up, 64>::kThreads), 1) { gemm_skinny<gate_up, 64>(args, layer_weights(args, layer)); }
+#ifdef WGMMA
+STEP(gate_up_wgmma, 384, 1) { gemm_wgmma<gate_up, 128>(args, layer_weights(args, layer)); }
+#else
+STEP(gate_up_mma, 256, 1) { gemm_mma<gate_up>(args, layer_weights(args, layer)); }
+#endif
+STEP(gate_up_trial, 256, 1) { fill_trial<gate_up>(args); }
+
+// q_of_ffn_sub_norm, as int8
+struct q_of_ffn_sub_norm {
+  static constexpr int size = 384, threads = 64, stride = 192, parts = 2;
+  static constexpr int64_t input = 25165824, norm = 78336, q = 30408704, quant = 31457280;
+  static constexpr float epsilon = 0.000009999999747378752f;
+};
+STEP(q_of_ffn_sub_norm_rows, 64, 1) { norm_quantise<q_of_ffn_sub_norm>(args, layer_weights(args, layer)); }
+
+// down: 128 rows of 384
+struct down {
+  static constexpr int rows = 128, columns = 384, size = 384, up_offset = 0;
+  static constexpr int out_stride = 128, out_parts = 2, stride = 192, parts = 2;
+  static constexpr int64_t codes = 79936, scales = 79872;
+  static constexpr int64_t q = 30408704, quant = 31457280, out = 0;
+  static constexpr int64_t input = 25165824, norm = 78336;
+  static constexpr float epsilon = 0.000009999999747378752f;
+  static constexpr Activation activation = Activation::none, input_gate = Activation::none;
+  static constexpr bool accumulate = true, fused = true;
+};
+STEP(down_gemv, Gemv<down>::kThreads, 2) { gemv<down>(args, layer_weights(args, layer)); }
+STEP(down_16, (Skinny<down, 16>::kThreads), 1) { gemm_skinny<down, 16>(args, layer_weights(args, layer)); }
+STEP(down_64, (Skinny<down, 64>::kThreads), 1) { gemm_skinny<down, 64>(args, layer_weights(args, layer)); }
+#ifdef WGMMA
+STEP(down_wgmma, 384, 1) { gemm_wgmma<down, 128>(args, layer_weights(args, layer)); }
+#else
+STEP(down_mma, 256, 1) { gemm_mma<down>(args, layer_weights(args, layer)); }
+#endif
+STEP(down_trial, 256, 1) { fill_trial<down>(args); }
+
+// ---- after the layers -----------------------------------------------------------------------------------------------
+
+// The last norm
+struct output_norm {
+  static constexpr int size = 256, threads = 64, stride = 128, parts = 2, out_stride = 256;
+  static constexpr int64_t input = 0, norm = 20352, out = 28311552;
+  static constexpr float epsilon = 0.000009999999747378752f;
+  static __device__ __forceinline__ void put(float *row, int quad, const float4 &v) {
+    split_hidden<Q6_KTiles<256>>(reinterpret_cast<uint8_t *>(row), size, quad, v);
+  }
+};
+STEP(output_norm_rows, 64, 1) { final_norm<output_norm>(args); }
+
+// The head, 96 rows, and the largest logit
+struct logits {
+  using Tiles = Q6_KTiles<256>;
+  static constexpr int rows = 96, size = 256, stride = 256, batch = 8;
+  static constexpr int64_t table = 0, hidden = 28311552;
+  // Of one token, the last norm is computed with it.
+  static constexpr int64_t input = 0, norm = 20352, found = 31473664;
+  static constexpr float epsilon = 0.000009999999747378752f;
+};
+STEP(logits_one, OneHead<logits>::kThreads, 2) { head_one<logits>(args); }
+STEP(logits_16, 256, 1) { head_many<logits, 16>(args); }
+STEP(logits_64, 256, 1) { head_many<logits, 64>(args); }
+STEP(logits_best, 1024, 1) { choose<logits>(args); }
+
+STEP(probe, kProbeThreads, 1) { probe_products(args); }
+
+// ---- what the engine reads ------------------------------------------------------------------------------------------
+
+#ifdef WGMMA
+#define GEMM(use, tokens) \
+  {#use "_wgmma", 384, kWgmmaShared<tokens>, (kBlocks<use> + 7) / 8, 0, 0, BN_CUDA_TOKENS, tokens, 0, 0, 1}
+#else
+#define GEMM(use, tokens) {#use "_mma", 256, kMmaStages * kTileBytes, (kBlocks<use> + 7) / 8, 0, 0, BN_CUDA_TOKENS, 128, 0, 0, 1}
+#endif
+#define SKINNY(use, tokens)                                                                                   \
+  {#use "_" #tokens, Skinny<use, tokens>::kThreads, Skinny<use, tokens>::kShared, Skinny<use, tokens>::kGrid, 0, 0, \
+   BN_CUDA_ONCE, 1, 0, 0, 1}
+#define GEMV(use)                                                                                                      \
+  {#use "_gemv", Gemv<use>::kThreads, sizeof(Gemv<use>::Shared), kBlocks<use>, 1, (kBlocks<use> + kMostBlocks - 1) / kMostBlocks, \
+   BN_CUDA_ONCE, 1, 0, 0, 1}
+#define ONE_TOKEN(name) \
+  {#name "_one", OneToken<name>::kThreads, sizeof(OneToken<name>::Shared), name::kv_heads * name::splits, 0, 0, BN_CUDA_ONCE, 1, 0, 0, 1}
+#define ONE_HEAD(name) \
+  {#name "_one", OneHead<name>::kThreads, sizeof(OneHead<name>::Shared), OneHead<name>::kBlocks, 2, 1, BN_CUDA_ROWS, 1, 0, 0, 1}
+#define FILL(use) {#use "_trial", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0}
+
+extern "C" __device__ bn_cuda_model bn_cuda;
+__device__ bn_cuda_model bn_cuda = {
+    BN_CUDA_VERSION, BN_MODEL_KEY, 96, 64, 256, 2, 2048, 2, 16,
+    31507136, 32768, {2048, 1024 },
+    // Slices of the weights.
+    21376, 178816, 92224,
+    {
+        {0, 0, 0, 1024},
+        {1024, 128, 1024, 128},
+        {1280, 64, 1152, 64},
+        {1408, 64, 1216, 64},
+        {1536, 16384, 1280, 16384},
+        {34304, 8192, 17664, 8192},
+        {50688, 8192, 25856, 8192},
+        {67072, 0, 34048, 2048},
+        {69120, 64, 36096, 64},
+        {69248, 16384, 36160, 16384},
+        {102016, 0, 52544, 1024},
+        {103040, 192, 53568, 192},
+        {103424, 24576, 53760, 24576},
+        {152576, 0, 78336, 1536},
+        {154112, 64, 79872, 64},
+        {154240, 12288, 79936, 12288},
+    },
+    // Before the first step.
+    {BN_KV_F16, 1, 1, 0, 0, {{"rope_angles", 256, 0, 256, 0, 0, BN_CUDA_ONCE, 1, 0, 0, 0}} },
+    8,
+    {
+        // one token
+        {BN_KV_F16, 1, 1, 9, 2, {
+            {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
+            GEMV(qkv),
+            ONE_TOKEN(attended),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 256, 12582912},
+            GEMV(attn_output),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
+            GEMV(gate_up),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 192, 25165824},
+            GEMV(down),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
+            {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_HIDDEN, 1, 0, 0, 1},
+            ONE_HEAD(logits),
+        }},
+        // a few
+        {BN_KV_F16, 16, 1, 15, 4, {
+            {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
+            {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(qkv, 16),
+            {"rope_store", 128, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"attended_runs", 256, kFlashShared, 2, 0, 0, BN_CUDA_RUNS, 1, 0, 0, 1},
+            {"attended_singles", 128, 0, 1, 0, 0, BN_CUDA_SINGLES, 1, 0, 0, 1},
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 256, 12582912},
+            {"q_of_attn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(attn_output, 16),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
+            {"q_of_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(gate_up, 16),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 192, 25165824},
+            {"q_of_ffn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(down, 16),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
+            {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
+            {"logits_64", 256, kHeadShared<64>, 1, 0, 0, BN_CUDA_ROWS, 64, 16, 2048, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+        }},
+        // some
+        {BN_KV_F16, 64, 1, 15, 4, {
+            {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
+            {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(qkv, 64),
+            {"rope_store", 128, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"attended_runs", 256, kFlashShared, 2, 0, 0, BN_CUDA_RUNS, 1, 0, 0, 1},
+            {"attended_singles", 128, 0, 1, 0, 0, BN_CUDA_SINGLES, 1, 0, 0, 1},
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 256, 12582912},
+            {"q_of_attn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(attn_output, 64),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
+            {"q_of_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(gate_up, 64),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 192, 25165824},
+            {"q_of_ffn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(down, 64),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
+            {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
+            {"logits_64", 256, kHeadShared<64>, 1, 0, 0, BN_CUDA_ROWS, 64, 16, 2048, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+        }},
+        // many
+        {BN_KV_F16, 2048, 1, 15, 4, {
+            {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
+            {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMM(qkv, 128),
+            {"rope_store", 128, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"attended_runs", 256, kFlashShared, 2, 0, 0, BN_CUDA_RUNS, 1, 0, 0, 1},
+            {"attended_singles", 128, 0, 1, 0, 0, BN_CUDA_SINGLES, 1, 0, 0, 1},
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 256, 12582912},
+            {"q_of_attn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMM(attn_output, 128),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
+            {"q_of_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMM(gate_up, 128),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 192, 25165824},
+            {"q_of_ffn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMM(down, 128),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
+            {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
+            {"logits_64", 256, kHeadShared<64>, 1, 0, 0, BN_CUDA_ROWS, 64, 16, 2048, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+        }},
+        // one token, float32 cache
+        {BN_KV_F32, 1, 1, 10, 2, {
+            {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
+            GEMV(qkv),
+            {"rope_store_f32", 128, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"attended_tokens_f32", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 256, 12582912},
+            GEMV(attn_output),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
+            GEMV(gate_up),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 192, 25165824},
+            GEMV(down),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
+            {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_HIDDEN, 1, 0, 0, 1},
+            ONE_HEAD(logits),
+        }},
+        // a few, float32 cache
+        {BN_KV_F32, 16, 1, 14, 4, {
+            {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
+            {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(qkv, 16),
+            {"rope_store_f32", 128, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"attended_tokens_f32", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 256, 12582912},
+            {"q_of_attn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(attn_output, 16),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
+            {"q_of_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(gate_up, 16),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 192, 25165824},
+            {"q_of_ffn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(down, 16),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
+            {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
+            {"logits_64", 256, kHeadShared<64>, 1, 0, 0, BN_CUDA_ROWS, 64, 16, 2048, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+        }},
+        // some, float32 cache
+        {BN_KV_F32, 64, 1, 14, 4, {
+            {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
+            {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(qkv, 64),
+            {"rope_store_f32", 128, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"attended_tokens_f32", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 256, 12582912},
+            {"q_of_attn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(attn_output, 64),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
+            {"q_of_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(gate_up, 64),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 192, 25165824},
+            {"q_of_ffn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            SKINNY(down, 64),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
+            {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
+            {"logits_64", 256, kHeadShared<64>, 1, 0, 0, BN_CUDA_ROWS, 64, 16, 2048, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+        }},
+        // many, float32 cache
+        {BN_KV_F32, 2048, 1, 14, 4, {
+            {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
+            {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMM(qkv, 128),
+            {"rope_store_f32", 128, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"attended_tokens_f32", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 256, 12582912},
+            {"q_of_attn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMM(attn_output, 128),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
+            {"q_of_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMM(gate_up, 128),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 192, 25165824},
+            {"q_of_ffn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            GEMM(down, 128),
+            {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
+            {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
+            {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
+            {"logits_64", 256, kHeadShared<64>, 1, 0, 0, BN_CUDA_ROWS, 64, 16, 2048, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+        }},
+    },
+    16,
+    {
+        {"bn_bitlinear_t16_gemv_m512k256_t16x256x1__cuda", 512, 1, FILL(qkv), GEMV(qkv) },
+        {"bn_bitlinear_t16_skinny_m512k256_t16x256x16__cuda", 512, BN_CUDA_TRIAL_TOKENS, FILL(qkv), SKINNY(qkv, 16) },
+        {"bn_bitlinear_t16_skinny_m512k256_t16x256x64__cuda", 512, BN_CUDA_TRIAL_TOKENS, FILL(qkv), SKINNY(qkv, 64) },
+#ifndef WGMMA
+        {"bn_bitlinear_t16_mma_m512k256_t128x256x128__cuda", 512, BN_CUDA_TRIAL_TOKENS, FILL(qkv), GEMM(qkv, 128) },
+#endif
+#ifdef WGMMA
+        {"bn_bitlinear_t16_wgmma_m512k256_t128x256x128__cuda", 512, BN_CUDA_TRIAL_TOKENS, FILL(qkv), GEMM(qkv, 128) },
+#endif
+        {"bn_bitlinear_t16_gemv_m128k512_t16x512x1__cuda", 128, 1, FILL(attn_output), GEMV(attn_output) },
+        {"bn_bitlinear_t16_skinny_m128k512_t16x512x16__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), SKINNY(attn_output, 16) },
+        {"bn_bitlinear_t16_skinny_m128k512_t16x512x64__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), SKINNY(attn_output, 64) },
+#ifndef WGMMA
+        {"bn_bitlinear_t16_mma_m128k512_t128x512x128__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), GEMM(attn_output, 128) },
+#endif
+#ifdef WGMMA
+        {"bn_bitlinear_t16_wgmma_m128k512_t128x512x128__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), GEMM(attn_output, 128) },
+#endif
+        {"bn_bitlinear_t16_gemv_m384k256_t16x256x1__cuda", 384, 1, FILL(gate_up), GEMV(gate_up) },
+        {"bn_bitlinear_t16_skinny_m384k256_t16x256x16__cuda", 384, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), SKINNY(gate_up, 16) },
+        {"bn_bitlinear_t16_skinny_m384k256_t16x256x64__cuda", 384, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), SKINNY(gate_up, 64) },
+#ifndef WGMMA
+        {"bn_bitlinear_t16_mma_m384k256_t128x256x128__cuda", 384, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), GEMM(gate_up, 128) },
+#endif
+#ifdef WGMMA
+        {"bn_bitlinear_t16_wgmma_m384k256_t128x256x128__cuda", 384, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), GEMM(gate_up, 128) },
+#endif
+        {"bn_bitlinear_t16_gemv_m128k384_t16x384x1__cuda", 128, 1, FILL(down), GEMV(down) },
+        {"bn_bitlinear_t16_skinny_m128k384_t16x384x16__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(down), SKINNY(down, 16) },
+        {"bn_bitlinear_t16_skinny_m128k384_t16x384x64__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(down), SKINNY(down, 64) },
+#ifndef WGMMA
+        {"bn_bitlinear_t16_mma_m128k384_t128x384x128__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(down), GEMM(down, 128) },
+#endif
+#ifdef WGMMA
+        {"bn_bitlinear_t16_wgmma_m128k384_t128x384x128__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(down), GEMM(down, 128) },
+#endif
+    },
+    {"probe", kProbeThreads, kProbeShared, 0x7fffffff, 1, 1, BN_CUDA_ONCE, 1, 0, 0, 0},
+    kProbeMacs,
+};
