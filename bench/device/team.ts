@@ -1,6 +1,6 @@
 // Two GPUs that share a model beside one: the same logits bit for bit, the speed of both, and a model of 100 billion weights.
 import { execFileSync } from 'node:child_process';
-import { rm } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { number } from '../../cli/format.ts';
 import { buildArtifact } from '../../compiler/build/artifact.ts';
@@ -12,7 +12,7 @@ import type { ModelIR } from '../../compiler/ir/model.ts';
 import { planForGpu } from '../../compiler/passes/index.ts';
 import { selectGpuKernels } from '../../compiler/passes/select-gpu-kernels.ts';
 import { renderCuda } from '../../compiler/render/cuda/index.ts';
-import { defaultModel, type LoadOptions, type Model, openArtifact, readArtifact } from '../../index.ts';
+import { type LoadOptions, type Model, openArtifact, readArtifact } from '../../index.ts';
 import { packageRoot } from '../../package-root.ts';
 import { measureModel } from '../model/measure.ts';
 import { rowName } from '../report/result.ts';
@@ -51,7 +51,7 @@ const HUGE: Shape = {
   vocab: 128256,
   ropeBase: 500000,
   context: 4096,
-  tied: false,
+  tied: true,
 };
 
 /** What one GPU computes and two do. */
@@ -66,7 +66,6 @@ export interface Agreement {
 const STEPS: Readonly<Record<string, LoadOptions>> = {
   'steps of 2048': { prefillChunk: 2048 },
   'steps of 40': { prefillChunk: 40 },
-  'steps of 9': { prefillChunk: 9 },
   'steps of 1': { prefillChunk: 1 },
   'float32 cache, steps of 1': { prefillChunk: 1, kv: 'f32' },
 };
@@ -103,31 +102,41 @@ async function agreement({ name, path, vocab }: CheckedModel, out: string): Prom
   return { model: name, differing, stories: same, ok };
 }
 
-async function agreements(scratch: string, out: string): Promise<(Agreement | string)[]> {
+/** The checked models and two more, all of which rows come out even of, and one that cannot be shared. */
+async function subjects(scratch: string): Promise<CheckedModel[]> {
   const models = await checkedModels(scratch);
   for (const [name, shape] of Object.entries({ 'odd-heads': ODD_HEADS, wide: WIDE })) {
     const path = join(scratch, `${name}.gguf`);
     await synthesize(shape, path, { headEncoding: 'q6_k' });
     models.push({ name, path, vocab: shape.vocab });
   }
-  const named = models.map((model) => (model.path === defaultModel() ? { ...model, name: 'default' } : model));
-  // Compiled together, then tried one after the other.
-  const compiled = await Promise.allSettled(
-    named.map(async ({ path }) => {
-      await compile(path, { target: 'cuda', out });
-      await compile(path, { target: 'cuda', gpus: 2, out });
-    }),
-  );
+  return models;
+}
+
+async function agreements(models: readonly CheckedModel[], out: string): Promise<(Agreement | string)[]> {
   const found: (Agreement | string)[] = [];
-  for (const [i, model] of named.entries()) {
-    const { status } = compiled[i]!;
-    if (status === 'fulfilled') found.push(await agreement(model, out));
-    else {
-      found.push(`${model.name} is not shared: ${(compiled[i] as PromiseRejectedResult).reason.message}`);
+  for (const model of models) {
+    try {
+      found.push(await agreement(model, out));
+    } catch (error) {
+      found.push(`${model.name}: ${(error as Error).message}`);
       console.log(found.at(-1));
     }
   }
   return found;
+}
+
+/** Builds the programs of all models for one GPU and for two at the same time, so that each is found when it is wanted. */
+async function buildAll(models: readonly ModelIR[], scratch: string): Promise<void> {
+  const compiler = await findGpuCompiler();
+  const architectures = await parseArchitectures(undefined, compiler);
+  const jobs = models.flatMap((ir) => [1, 2].map((gpus) => ({ plan: planForGpu(ir), gpus })));
+  const build = async ({ plan, gpus }: (typeof jobs)[number]) => {
+    const program = gpuProgram(selectGpuKernels(plan, gpus), renderCuda(plan, gpus), compiler, architectures, gpus);
+    await program.write(await mkdtemp(join(scratch, 'program-')));
+  };
+  // A model that cannot be shared is told of when it is its turn.
+  await Promise.allSettled(jobs.map(build));
 }
 
 /** Kernels of a step by name, as the runner tells them. */
@@ -158,7 +167,7 @@ const PROFILED = [
 async function speeds(artifact: string, more: { readonly promptTokens: number[]; readonly sequences: number[] }) {
   const found: Record<string, unknown> = {};
   for (const [name, on] of Object.entries({ one: ONE, two: TWO })) {
-    const options = { ...more, contexts: [128], newTokens: 64, repetitions: 6 };
+    const options = { ...more, contexts: [128], newTokens: 64, repetitions: 3 };
     const report = await measureModel(artifact, { ...options, ...on });
     for (const row of report.rows) {
       console.log(`${name}: ${rowName(row).padEnd(40)} ${number(row.tokensPerSecond.median).padStart(8)} tokens/s`);
@@ -186,14 +195,14 @@ async function repeated(shape: Shape, scratch: string): Promise<ModelIR> {
   return { ...ir, hyper: { ...ir.hyper, layers: shape.layers }, tensors };
 }
 
-async function huge(scratch: string, out: string) {
-  const seconds = async <T>(what: string, work: Promise<T>): Promise<T> => {
-    const start = performance.now();
-    const result = await work;
-    console.log(`${what}: ${((performance.now() - start) / 1000).toFixed(1)} s`);
-    return result;
-  };
-  const ir = await seconds('making one layer', repeated(HUGE, scratch));
+async function seconds<T>(what: string, work: Promise<T>): Promise<T> {
+  const start = performance.now();
+  const result = await work;
+  console.log(`${what}: ${((performance.now() - start) / 1000).toFixed(1)} s`);
+  return result;
+}
+
+async function huge(ir: ModelIR, out: string) {
   const plan = planForGpu(ir);
   const compiler = await findGpuCompiler();
   const architectures = await parseArchitectures(undefined, compiler);
@@ -224,16 +233,30 @@ export async function team(
   scratch: string,
   parts: readonly string[],
   keep: (part: string, found: unknown) => Promise<void>,
-) {
+): Promise<void> {
   const out = join(scratch, 'generated');
-  if (parts.includes('agreement')) await keep('agreement', await agreements(scratch, out));
-  if (parts.includes('2b4t')) {
-    const path = join(scratch, '2b4t.gguf');
-    await synthesize(shapeByName('2b4t'), path, { headEncoding: 'q6_k' });
-    const { artifact } = await compile(path, { target: 'cuda', out });
-    await compile(path, { target: 'cuda', gpus: 2, out });
-    await keep('2b4t', await speeds(artifact, { promptTokens: [512, 2048], sequences: [1, 8, 64] }));
-    await rm(path);
+  const path = join(scratch, '2b4t.gguf');
+  const models = parts.includes('agreement') ? await subjects(scratch) : [];
+  if (parts.includes('2b4t')) await synthesize(shapeByName('2b4t'), path, { headEncoding: 'q6_k' });
+  const large = parts.includes('huge') ? await seconds('making one layer', repeated(HUGE, scratch)) : undefined;
+  const files = [...models.map((model) => model.path), ...(parts.includes('2b4t') ? [path] : [])];
+  const irs = [...(await Promise.all(files.map((file) => importModel(file)))), ...(large ? [large] : [])];
+  await seconds('building all programs', buildAll(irs, scratch));
+  const work: Readonly<Record<string, () => Promise<unknown>>> = {
+    agreement: () => agreements(models, out),
+    '2b4t': async () => {
+      const { artifact } = await compile(path, { target: 'cuda', out });
+      await compile(path, { target: 'cuda', gpus: 2, out });
+      return await speeds(artifact, { promptTokens: [512, 2048], sequences: [1, 8, 64] });
+    },
+    huge: () => huge(large!, out),
+  };
+  for (const part of parts) {
+    try {
+      await keep(part, await seconds(part, work[part]!()));
+    } catch (error) {
+      console.log(`${part}: ${(error as Error).stack}`);
+      await keep(part, String(error));
+    }
   }
-  if (parts.includes('huge')) await keep('huge', await huge(scratch, out));
 }

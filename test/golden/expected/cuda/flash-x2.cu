@@ -7,6 +7,7 @@
 #include "gemm.cuh"
 #include "head.cuh"
 #include "rows.cuh"
+#include "sample.cuh"
 #include "tables.cuh"
 
 #define STEP(name, threads, blocks)                                        \
@@ -283,6 +284,9 @@ STEP(logits_one, OneHead<logits>::kThreads, 2) { head_one<logits>(args); }
 STEP(logits_16, 256, 1) { head_many<logits, 16>(args); }
 STEP(logits_64, 256, 1) { head_many<logits, 64>(args); }
 STEP(logits_best, 1024, 1) { choose<logits>(args); }
+STEP(logits_adjust, kBlockThreads, 1) { adjust_slice<logits>(args); }
+STEP(logits_weigh, kBlockThreads, 1) { weigh_slice<logits>(args); }
+STEP(logits_draw, kBlockThreads, 1) { draw<logits>(args); }
 
 STEP(probe, kProbeThreads, 1) { probe_products(args); }
 
@@ -309,7 +313,7 @@ STEP(probe, kProbeThreads, 1) { probe_products(args); }
 extern "C" __device__ bn_cuda_model bn_cuda;
 __device__ bn_cuda_model bn_cuda = {
     BN_CUDA_VERSION, BN_MODEL_KEY, 96, 64, 256, 2, 2048, 2, 16,
-    31507136, 32768, {2048, 1024 },
+    31507136, 32768, {2048, 1024 }, sizeof(Draw<96>),
     // Slices of the weights.
     21376, 178816, 92224,
     {
@@ -335,7 +339,7 @@ __device__ bn_cuda_model bn_cuda = {
     8,
     {
         // one token
-        {BN_KV_F16, 1, 1, 9, 2, {
+        {BN_KV_F16, 1, 1, 9, 5, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             GEMV(qkv),
             ONE_TOKEN(attended),
@@ -348,9 +352,12 @@ __device__ bn_cuda_model bn_cuda = {
             {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_HIDDEN, 1, 0, 0, 1},
             ONE_HEAD(logits),
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // a few
-        {BN_KV_F16, 16, 1, 15, 4, {
+        {BN_KV_F16, 16, 1, 15, 7, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             SKINNY(qkv, 16),
@@ -370,10 +377,13 @@ __device__ bn_cuda_model bn_cuda = {
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
             {"logits_64", 256, kHeadShared<64>, 1, 0, 0, BN_CUDA_ROWS, 64, 16, 2048, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // some
-        {BN_KV_F16, 64, 1, 15, 4, {
+        {BN_KV_F16, 64, 1, 15, 7, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             SKINNY(qkv, 64),
@@ -393,10 +403,13 @@ __device__ bn_cuda_model bn_cuda = {
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
             {"logits_64", 256, kHeadShared<64>, 1, 0, 0, BN_CUDA_ROWS, 64, 16, 2048, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // many
-        {BN_KV_F16, 2048, 1, 15, 4, {
+        {BN_KV_F16, 2048, 1, 15, 7, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             GEMM(qkv, 128),
@@ -416,10 +429,13 @@ __device__ bn_cuda_model bn_cuda = {
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
             {"logits_64", 256, kHeadShared<64>, 1, 0, 0, BN_CUDA_ROWS, 64, 16, 2048, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // one token, float32 cache
-        {BN_KV_F32, 1, 1, 10, 2, {
+        {BN_KV_F32, 1, 1, 10, 5, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             GEMV(qkv),
             {"rope_store_f32", 128, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
@@ -433,9 +449,12 @@ __device__ bn_cuda_model bn_cuda = {
             {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_HIDDEN, 1, 0, 0, 1},
             ONE_HEAD(logits),
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // a few, float32 cache
-        {BN_KV_F32, 16, 1, 14, 4, {
+        {BN_KV_F32, 16, 1, 14, 7, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             SKINNY(qkv, 16),
@@ -454,10 +473,13 @@ __device__ bn_cuda_model bn_cuda = {
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
             {"logits_64", 256, kHeadShared<64>, 1, 0, 0, BN_CUDA_ROWS, 64, 16, 2048, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // some, float32 cache
-        {BN_KV_F32, 64, 1, 14, 4, {
+        {BN_KV_F32, 64, 1, 14, 7, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             SKINNY(qkv, 64),
@@ -476,10 +498,13 @@ __device__ bn_cuda_model bn_cuda = {
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
             {"logits_64", 256, kHeadShared<64>, 1, 0, 0, BN_CUDA_ROWS, 64, 16, 2048, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
         // many, float32 cache
-        {BN_KV_F32, 2048, 1, 14, 4, {
+        {BN_KV_F32, 2048, 1, 14, 7, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             GEMM(qkv, 128),
@@ -498,7 +523,10 @@ __device__ bn_cuda_model bn_cuda = {
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
             {"logits_64", 256, kHeadShared<64>, 1, 0, 0, BN_CUDA_ROWS, 64, 16, 2048, 1},
-            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_ROWS, 1, 0, 0, 1},
+            {"logits_best", 1024, 0, 1, 0, 0, BN_CUDA_CHOSEN, 1, 0, 0, 1},
+            {"logits_adjust", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_weigh", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
+            {"logits_draw", 1024, 0, 1, 0, 0, BN_CUDA_DRAWN, 1, 0, 0, 1},
         }},
     },
     16,
