@@ -64,13 +64,14 @@ export interface Stages {
 export async function lowerModel(
   source: string,
   target: Target | GpuTarget,
-  options: LowerOptions = {},
+  options: LowerOptions & Pick<CompileOptions, 'gpus'> = {},
   together: readonly (Target | GpuTarget)[] = [target],
 ): Promise<Stages> {
   const ir = await importModel(await resolveModel(source), options);
   if (isGpu(target)) {
     const plan = planForGpu(ir, options);
-    return { ir, plan, kernels: selectGpuKernels(plan), sections: [], sources: renderCuda(plan) };
+    const gpus = checkGpus(options.gpus);
+    return { ir, plan, kernels: selectGpuKernels(plan, gpus), sections: [], sources: renderCuda(plan, gpus) };
   }
   const { request } = await applyTuned(
     ir,

@@ -218,14 +218,16 @@ async function huge(ir: ModelIR, out: string) {
       `${name}: opening`,
       openArtifact(artifact, { ...on, contextLength: 4096, sequences: 4 }),
     );
-    opened[name] = { device: model.device, ...model.memory() };
+    const asked = { promptTokens: [512], newTokens: 32, contexts: [128], sequences: [1, 4], repetitions: 3 };
+    opened[name] = { device: model.device, ...model.memory(), speed: await model.benchmark(asked) };
     const { tokens: story } = await model.generate(tokens, { temperature: 0, maxTokens: 32, ignoreEos: true }).result;
     told.push(story.join(','));
     console.log(`${name}: ${JSON.stringify(opened[name])}`);
   }
   console.log(`100B, greedy: ${told[0] === told[1] ? 'equal' : 'DIFFERENT'}`);
-  const speed = await speeds(artifact, { promptTokens: [512], sequences: [1, 8] });
-  return { shape: HUGE, opened, equal: told[0] === told[1], speed };
+  const kernels = [];
+  for (const gpus of [1, 2]) kernels.push(await profile(artifact, gpus, PROFILED[0]!));
+  return { shape: HUGE, opened, equal: told[0] === told[1], kernels };
 }
 
 /** All of it, told part by part. */

@@ -103,12 +103,12 @@ async function dump(
   io: Io,
   file: string,
   stages: readonly Stage[],
-  { target, json }: CompileFlags,
+  { target, gpus, json }: CompileFlags,
   options: LowerOptions,
 ): Promise<void> {
   const { lowerModel, parseAnyTargets } = await import('../../compiler/index.ts');
   const targets = parseAnyTargets(target);
-  const lowered = await Promise.all(targets.map((one) => lowerModel(file, one, options, targets)));
+  const lowered = await Promise.all(targets.map((one) => lowerModel(file, one, { ...options, gpus }, targets)));
   const [{ ir, plan }] = lowered;
   const sources = targets.flatMap(({ id }, index) =>
     lowered[index].sources.map((source) => ({ ...source, file: `${id}/${source.file}` })),

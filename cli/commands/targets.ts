@@ -72,7 +72,8 @@ function print(listed: Awaited<ReturnType<typeof listTargets>>): string {
 function gpuLines(target: Awaited<ReturnType<typeof listTargets>>[number]): string[] {
   if (!('gpus' in target)) return [];
   if (target.obstacle !== null) return [`${target.obstacle}\n`];
-  return target.gpus.map(
+  const lines = target.gpus.map(
     ({ name, capability, memory }, device) => `--device ${device}: ${name}, sm_${capability}, ${bytes(memory)}\n`,
   );
+  return lines.length > 1 ? [...lines, 'GPUs of one kind may share a model: --devices 0,1\n'] : lines;
 }

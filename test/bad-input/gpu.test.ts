@@ -53,6 +53,8 @@ test('what is for CPUs is refused for GPUs, and the other way round', async () =
   assert.match((await refusal(() => tune(defaultModel(), { target: 'cuda' }))).message, 'target cuda is not tuned');
   const arch = await refusal(() => compile(defaultModel(), { target: 'ref', arch: 'sm_90' }));
   assert.match(arch.message, 'option arch is for target cuda, and this is ref');
+  const gpus = await refusal(() => compile(defaultModel(), { target: 'ref', gpus: 2 }));
+  assert.match(gpus.message, 'option gpus is for target cuda, and this is ref');
   const device = await refusal(() => openToy({}, { device: 0 }));
   assert.instance(device, BitnetError);
   assert.match(device.message, 'option device is for target cuda, and this is toy');

@@ -45,6 +45,10 @@ function define(): void {
       assert.is((await model.generate([A], greedy).result).text, LETTERS);
       assert.is((await model.generate([A], { ...greedy, temperature: 1, topK: 1 }).result).text, LETTERS);
     }
+    const hot = { ...greedy, temperature: 100, topK: 0, topP: 1, minP: 0, seed: 5 };
+    const [alone, shared] = await Promise.all([one, two].map((model) => model.generate([A], hot).result));
+    assert.is(shared!.text, alone!.text);
+    assert.is.not(shared!.text, LETTERS);
     const tokens = [3, 300, 4, 511, 0];
     assert.equal((await two.logits(tokens)).data, (await one.logits(tokens)).data);
     assert.is(two.memory().weights, one.memory().weights);

@@ -20,7 +20,8 @@ SharedLibrary open_library() try {
 }  // namespace
 
 const Nccl& Nccl::get() {
-  static const Nccl nccl;  // where that throws, the next call tries again
+  // Where that throws, the next call tries again. Never closed: it has threads and handlers of its own.
+  static const Nccl& nccl = *new Nccl;
   return nccl;
 }
 
