@@ -62,8 +62,9 @@ CudaExecutor::CudaExecutor(const ExecutorOptions& options, const Membership& mem
                              options.expected->key + "\nThe artifact is damaged: compile the model again.");
   }
   if (model.gpus != static_cast<int>(options.devices.size())) {
-    throw std::runtime_error(options.library + " is for " + std::to_string(model.gpus) + " GPUs that share the model, and " +
-                             std::to_string(options.devices.size()) + " were chosen\nChoose as many, or compile for as many.");
+    throw std::runtime_error(options.library + " is for " + std::to_string(model.gpus) +
+                             " GPUs that share the model, and " + std::to_string(options.devices.size()) +
+                             " were chosen\nChoose as many, or compile for as many.");
   }
   const MappedFile file(options.weights);
   if (options.expected && options.expected->weights_bytes != file.bytes()) {
@@ -72,8 +73,8 @@ CudaExecutor::CudaExecutor(const ExecutorOptions& options, const Membership& mem
                              "\nThe artifact is damaged: compile the model again.");
   }
   if (file.bytes() != model.shared_bytes + model.layers * model.file_layer_bytes) {
-    throw std::runtime_error("the weights file holds " + std::to_string(file.bytes()) + " bytes, its program is for others" +
-                             "\nThe artifact is damaged: compile the model again.");
+    throw std::runtime_error("the weights file holds " + std::to_string(file.bytes()) +
+                             " bytes, its program is for others\nThe artifact is damaged: compile the model again.");
   }
   plan_ = plan_memory();
   check_room();
@@ -433,7 +434,8 @@ void CudaExecutor::try_gathering() {
   auto* mine = reinterpret_cast<float*>(pinned_->data());
   *mine = number(membership_.gpu);
   const cuda::Pointer at = workspace_->at();
-  driver_.check(driver_.to_device(at + membership_.gpu * sizeof(float), mine, sizeof(float), stream_), "copying a number");
+  driver_.check(driver_.to_device(at + membership_.gpu * sizeof(float), mine, sizeof(float), stream_),
+                "copying a number");
   membership_.clique->gather(membership_.gpu, at, 1, stream_);
   fetch(all.data(), at, gpus * static_cast<int64_t>(sizeof(float)));
   for (int gpu = 0; gpu < gpus; ++gpu) {

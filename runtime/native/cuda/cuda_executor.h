@@ -17,13 +17,14 @@ namespace bn {
 
 class CudaExecutor : public Executor {
  public:
-  // Opens, plans its memory, uploads, checks and self-tests. Throws std::runtime_error with what is wrong: no driver, no such device, no
-  // room, with the numbers.
-  // Of GPUs that share a model, it is the one of that number.
+  // Which of the GPUs that share a model it is; without a clique, one by itself.
   struct Membership {
     int gpu;
     const cuda::Clique* clique;
   };
+
+  // Opens, plans its memory, uploads, checks and self-tests. Throws std::runtime_error with what is wrong: no driver, no such device, no
+  // room, with the numbers.
   CudaExecutor(const ExecutorOptions& options, const Membership& membership);
   explicit CudaExecutor(const ExecutorOptions& options) : CudaExecutor(options, {0, nullptr}) {}
   ~CudaExecutor() override;

@@ -13,8 +13,8 @@ SharedLibrary open_library() try {
 } catch (const std::exception& error) {
   throw std::runtime_error(std::string("several GPUs cannot share a model: ") + kLibrary + " cannot be opened (" +
                            error.what() +
-                           ")\nInstall NCCL (apt install libnccl2, or pip install nvidia-nccl-cu13 and put the folder of "
-                           "its library into LD_LIBRARY_PATH), or run the model on one GPU.");
+                           ")\nInstall NCCL (apt install libnccl2, or pip install nvidia-nccl-cu13 and put the folder "
+                           "of its library into LD_LIBRARY_PATH), or run the model on one GPU.");
 }
 
 }  // namespace
