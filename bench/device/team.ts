@@ -151,6 +151,7 @@ async function profile(artifact: string, gpus: number, step: Readonly<Record<str
   const kernels = text
     .trim()
     .split('\n')
+    .filter((line) => line.startsWith('{')) // NCCL may print its version
     .map((line): { kernel: string; launches: number; microseconds: number } => JSON.parse(line));
   console.log(`  ${gpus} GPUs, ${JSON.stringify(step)}`);
   for (const { kernel, launches, microseconds } of kernels) {
