@@ -162,7 +162,7 @@ std::vector<Program::Timing> Program::profile(const Steps& steps, bn_cuda_args a
   const auto time = [&](const Launch& one, int layer) {
     float milliseconds = 0;
     driver_.check(driver_.event_record(begin, stream), "timing a kernel");
-    launch(one, args, layer, stream);
+    if (!launch(one, args, layer, stream)) return;
     driver_.check(driver_.event_record(end, stream), "timing a kernel");
     driver_.check(driver_.event_wait(end), "timing a kernel");
     driver_.check(driver_.event_elapsed(&milliseconds, begin, end), "timing a kernel");
@@ -186,11 +186,14 @@ void Program::gather(const bn_cuda_launch& of, const bn_cuda_args& args, Stream 
   clique_->gather(args.gpu, at, int64_t{args.token_count} * of.part, stream);
 }
 
-void Program::launch(const Launch& launch, bn_cuda_args args, int layer, Stream stream, bool overlaps) const {
+bool Program::launch(const Launch& launch, bn_cuda_args args, int layer, Stream stream, bool overlaps) const {
   const bn_cuda_launch& of = launch.of;
-  if (!launch.function) return gather(of, args, stream);
+  if (!launch.function) {
+    gather(of, args, stream);
+    return true;
+  }
   const int amount = amount_of(of.unit, args);
-  if (amount == 0 || (of.most > 0 && (amount <= of.above || amount > of.most))) return;
+  if (amount == 0 || (of.most > 0 && (amount <= of.above || amount > of.most))) return false;
   int x = of.x;
   if (of.each > 0) x = std::max(std::min(x, of.each * device_.multiprocessors), of.least);
   LaunchAttribute early{kProgrammaticSerialization, 0, {}};
@@ -209,6 +212,7 @@ void Program::launch(const Launch& launch, bn_cuda_args args, int layer, Stream 
   void* parameters[] = {&args, &layer};
   driver_.check(driver_.launch(&config, launch.function, parameters, nullptr),
                 (std::string("launching ") + of.kernel).c_str());
+  return true;
 }
 
 }  // namespace bn::cuda

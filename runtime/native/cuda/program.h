@@ -60,8 +60,9 @@ class Program {
     double microseconds = 0;
   };
   std::vector<Timing> profile(const Steps& steps, bn_cuda_args args, Stream stream) const;
-  // `overlaps`: where its table says so, it may begin before the one before it has ended.
-  void launch(const Launch& launch, bn_cuda_args args, int layer, Stream stream, bool overlaps = true) const;
+  // `overlaps`: where its table says so, it may begin before the one before it has ended. Returns whether there is anything
+  // for it to do; only then it is launched.
+  bool launch(const Launch& launch, bn_cuda_args args, int layer, Stream stream, bool overlaps = true) const;
 
  private:
   void gather(const bn_cuda_launch& of, const bn_cuda_args& args, Stream stream) const;
