@@ -2,7 +2,8 @@
 // times, and keeps it all.
 //   node --import tsx bench/device/main.ts [--shape 2b4t] [--heads f16,q6_k] [--out FILE] [--prompts 512,2048]
 //                                          [--only checks,draws,failures,sanitizer,times] [--sequences 1,8,64]
-//                                          [--contexts 0,128,2048] [--team agreement,2b4t,huge]
+//                                          [--contexts 0,128,2048] [--models default,flash-q6_k]
+//                                          [--team agreement,2b4t,huge]
 // On a bare machine: npm run bench:device makes a folder that has all it needs but nvcc; run its run.sh there.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -27,6 +28,8 @@ const { values } = parseArgs({
     heads: { type: 'string', default: 'q6_k' },
     out: { type: 'string' },
     only: { type: 'string', default: 'checks,draws,failures,sanitizer,times' },
+    // Of models.ts, those to check: all, if none are named.
+    models: { type: 'string' },
     prompts: { type: 'string', default: '512,2048' },
     sequences: { type: 'string', default: '1,8,64' },
     contexts: { type: 'string', default: '0,128,2048' },
@@ -74,7 +77,7 @@ async function run(scratch: string): Promise<void> {
   };
   if (values.team !== undefined) return await team(scratch, values.team.split(','), keep);
   const out = join(scratch, 'generated');
-  const models = await checkedModels(scratch);
+  const models = await checkedModels(scratch, values.models?.split(','));
   const compiled = async ({ name, path }: CheckedModel) =>
     [name, (await compile(path, { target: 'cuda', out })).artifact] as const;
   const artifacts = new Map(await Promise.all(models.map(compiled)));

@@ -37,13 +37,13 @@ export interface CheckedModel {
   readonly vocab: number;
 }
 
-/** The default model and the small ones, which are written to a folder. */
-export async function checkedModels(folder: string): Promise<CheckedModel[]> {
+/** The default model and the small ones, which are written to a folder; or only those of them that are named. */
+export async function checkedModels(folder: string, names?: readonly string[]): Promise<CheckedModel[]> {
   const models: CheckedModel[] = [{ name: 'default', path: defaultModel(), vocab: 4096 }];
   for (const [name, [shape, headEncoding]] of Object.entries(SYNTHETIC)) {
     const path = join(folder, `${name}.gguf`);
     await synthesize(shape, path, { headEncoding });
     models.push({ name, path, vocab: shape.vocab });
   }
-  return models;
+  return names ? models.filter(({ name }) => names.includes(name)) : models;
 }
