@@ -29,14 +29,13 @@ __device__ __forceinline__ uint32_t low_parts(uint32_t high, float a, float b) {
 // A KV head's context is split over thread blocks, of which the last to arrive combines what they found.
 template <class S>
 struct OneToken {
-  // Half a multiprocessor's registers: a block begins, and has its first keys and values, beside the product before it.
-  static constexpr int kWarps = 8, kThreads = kWarps * 32, kGroup = S::heads / S::kv_heads, kDim = 128, kHalf = kDim / 2;
+  static constexpr int kWarps = 16, kThreads = kWarps * 32, kGroup = S::heads / S::kv_heads, kDim = 128, kHalf = kDim / 2;
   // Queries and weights are split into two halves (high, low) that use the columns which a small group leaves free.
   static constexpr int kLow = kGroup <= 4 ? 4 : 0;
   // Up to so many positions stay in one thread block; beyond, about so many are a split.
   static constexpr int kOneSplit = 256, kShare = 128;
   static constexpr int kMostSplits = S::splits;
-  static constexpr int kResults = kGroup * kDim, kEach = (kResults + kThreads - 1) / kThreads;
+  static constexpr int kResults = kGroup * kDim;
 
   struct Shared {
     float2 rope[kHalf];
@@ -100,23 +99,12 @@ struct OneToken {
 
   // Rotates the group's queries and, where the last position is this block's, the key; both and the value to halves.
   __device__ __forceinline__ void rotate(int head, bool has_own, Half *keys, Half *values, int position) {
-    constexpr int kPairs = ((kGroup + 2) * kHalf + kThreads - 1) / kThreads;
     const float *qkv = buffer<const float>(args, S::qkv);
-    const int count = (kGroup + (has_own ? 2 : 0)) * kHalf;
-    float2 pairs[kPairs];
-#pragma unroll
-    for (int n = 0; n < kPairs; ++n) {
-      const int t = tid + n * kThreads, i = t % kHalf, h = t / kHalf;
-      if (t >= count) continue;
-      const float *from = qkv + (h < kGroup ? (head * kGroup + h) * kDim : (h == kGroup ? S::key : S::value) + head * kDim);
-      pairs[n] = {__ldcg(from + i), __ldcg(from + i + kHalf)};
-    }
-#pragma unroll
-    for (int n = 0; n < kPairs; ++n) {
-      const int t = tid + n * kThreads, i = t % kHalf, h = t / kHalf;
-      if (t >= count) continue;
+    for (int t = tid; t < (kGroup + (has_own ? 2 : 0)) * kHalf; t += kThreads) {
+      const int i = t % kHalf, h = t / kHalf;
       const bool query = h < kGroup, key = h == kGroup;
-      float a = pairs[n].x, b = pairs[n].y;
+      const float *from = qkv + (query ? (head * kGroup + h) * kDim : (key ? S::key : S::value) + head * kDim);
+      float a = __ldcg(from + i), b = __ldcg(from + i + kHalf);
       if (query || key) {
         const float2 angle = s.rope[i];
         // Rounded as the CPU does, or halves of keys would differ.
@@ -140,12 +128,13 @@ struct OneToken {
     __syncthreads();
   }
 
-  // S^T = K Q^T and O^T = V^T P^T over the positions [begin, end), sixteen at a time for each warp; `f` holds the first.
+  // S^T = K Q^T and O^T = V^T P^T over the positions [begin, end), sixteen at a time for each warp.
   __device__ __forceinline__ void weigh(Fragments &f, const Half *keys, const Half *values, int begin, int end,
                                         int position) {
     float o[8][4] = {}, m0 = kNever, m1 = kNever, sum0 = 0, sum1 = 0;
 #pragma unroll 1
-    for (int p = begin + warp * 16;;) {
+    for (int p = begin + warp * 16; p < end; p += kWarps * 16) {
+      if (p >= begin + kWarps * 16) load(f, keys, values, p, position);
       add_own(f, p, position);
       float score[4] = {};
 #pragma unroll
@@ -182,9 +171,6 @@ struct OneToken {
         multiply(o[j], __byte_perm(r0, r1, 0x5410), __byte_perm(r0, r1, 0x7632), __byte_perm(r2, r3, 0x5410),
                  __byte_perm(r2, r3, 0x7632), b0, b1);
       }
-      p += kWarps * 16;
-      if (p >= end) break;
-      load(f, keys, values, p, position);
     }
 #pragma unroll
     for (int d = 4; d < 32; d *= 2) {
@@ -215,16 +201,12 @@ struct OneToken {
     int splits = length <= kOneSplit ? 1 : min(kMostSplits, (length + kShare - 1) / kShare);
     const int share = ((length + splits - 1) / splits + 15) / 16 * 16;
     splits = (length + share - 1) / share;
-    if (split >= splits) return;  // the first one waits for what the launches before this one wrote
+    if (split >= splits) return wait_for_inputs();
     const int begin = split * share, end = min(length, begin + share);
     Half *keys = keys_of<S>(args, layer, token.sequence, head), *values = keys + int64_t{args.kv_capacity} * kDim;
     // The first positions' keys and values do not wait for this token.
     Fragments f;
     load(f, keys, values, begin + warp * 16, position);
-    for (int p = begin + kWarps * 16 + tid / 2; p < end; p += kThreads / 2) {
-      prefetch(keys + int64_t{p} * kDim + tid % 2 * kHalf);
-      prefetch(values + int64_t{p} * kDim + tid % 2 * kHalf);
-    }
     const float2 *angles = reinterpret_cast<const float2 *>(args.tables + S::angles) + int64_t{position} * kHalf;
     for (int i = tid; i < kHalf; i += kThreads) s.rope[i] = __ldg(angles + i);
     __syncthreads();
@@ -267,27 +249,17 @@ struct OneToken {
     if (!s.last) return;
     __threadfence();
     if (tid == 0) all.arrived = 0;
-    float top[kEach], total[kEach] = {}, result[kEach] = {};
-#pragma unroll
-    for (int n = 0; n < kEach; ++n) top[n] = kNever;
-    const auto at = [&](int n) { return min(tid + n * kThreads, kResults - 1); };
+    for (int t = tid; t < kResults; t += kThreads) {
+      const int h = t / kDim;
+      float top = kNever, total = 0, result = 0;
+      for (int i = 0; i < splits; ++i) top = fmaxf(top, __ldcg(&all.splits[i].weight[h].x));
 #pragma unroll 4
-    for (int i = 0; i < splits; ++i) {
-#pragma unroll
-      for (int n = 0; n < kEach; ++n) top[n] = fmaxf(top[n], __ldcg(&all.splits[i].weight[at(n) / kDim].x));
-    }
-#pragma unroll 4
-    for (int i = 0; i < splits; ++i) {
-#pragma unroll
-      for (int n = 0; n < kEach; ++n) {
-        const float2 one = __ldcg(&all.splits[i].weight[at(n) / kDim]);
-        const float e = exp2f(one.x - top[n]);
-        total[n] = fmaf(one.y, e, total[n]), result[n] = fmaf(__ldcg(&all.splits[i].result[at(n)]), e, result[n]);
+      for (int i = 0; i < splits; ++i) {
+        const float2 one = __ldcg(&all.splits[i].weight[h]);
+        const float e = exp2f(one.x - top);
+        total = fmaf(one.y, e, total), result = fmaf(__ldcg(&all.splits[i].result[t]), e, result);
       }
-    }
-#pragma unroll
-    for (int n = 0; n < kEach; ++n) {
-      if (tid + n * kThreads < kResults) out[at(n)] = result[n] / total[n];
+      out[t] = result / total;
     }
   }
 };

@@ -166,7 +166,7 @@ struct attended {
 struct attended_f32 : attended {
   using Cell = float;
 };
-STEP(attended_one, OneToken<attended>::kThreads, 2) { attend_one<attended>(args, layer); }
+STEP(attended_one, OneToken<attended>::kThreads, 1) { attend_one<attended>(args, layer); }
 STEP(attended_runs, 256, 1) { attend_run<attended>(args, layer); }
 STEP(attended_singles, 128, 3) { attend_single<attended>(args, layer); }
 STEP(attended_tokens_f32, 128, 1) { attention<attended_f32>(args, layer); }
