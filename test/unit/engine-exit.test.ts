@@ -25,7 +25,6 @@ async function run(script: string): Promise<{ status: number | null; signal: str
     context: CONTEXT,
     kv: 'f16',
     sequences: 2,
-    device: 0,
     chunk: 16,
   };
   const generate = {
@@ -45,7 +44,8 @@ async function run(script: string): Promise<{ status: number | null; signal: str
   };
   const prelude = `
     const addon = require(${JSON.stringify(join(packageRoot(), 'build', 'addon', 'bitnet.node'))});
-    const open = (wake = () => {}) => addon.open(${JSON.stringify(open)}, wake, () => {});
+    const open = (wake = () => {}) => addon.open(
+      { ...${JSON.stringify(open)}, devices: new Int32Array(1) }, wake, () => {});
     const none = new Int32Array();
     const start = (engine) => engine.generate(Int32Array.of(0),
       { ...${JSON.stringify(generate)}, stopTokens: none, biasTokens: none, biases: new Float64Array() });
