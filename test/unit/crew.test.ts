@@ -27,7 +27,8 @@ function play(most: number, ...phases: readonly Phase[]): { threads: number; sha
     .trim()
     .split('\n');
   return lines.map((line, i) => {
-    const [threads, ran] = line.split(' ').map(Number);
+    const [threads, ran, ofMany] = line.split(' ').map(Number);
+    assert.is(ofMany, most, 'steps of many tokens have all threads');
     return { threads: threads!, share: ran! / phases[i]!.steps };
   });
 }

@@ -56,7 +56,7 @@ int64_t CpuExecutor::sequences_in_part(int positions) const {
 
 void CpuExecutor::step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache,
                        const bn_screen* screen) {
-  const int threads = crew_.threads();
+  const int threads = crew_.threads(count);
   std::memset(&team_, 0, sizeof(team_));
   team_.threads = threads;
   bn_step_args args{};

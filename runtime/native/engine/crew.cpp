@@ -21,9 +21,7 @@ constexpr int kLongestRest = 256;
 }  // namespace
 
 void Crew::saw(int tokens, double seconds, double running) {
-  if (most_ == 1) return;
-  if (tokens != tokens_) begin(home_ ? home_ : threads_);
-  tokens_ = tokens;
+  if (most_ == 1 || tokens > kFew) return;
   ++steps_;
   seconds_ += seconds;
   running_ += running;

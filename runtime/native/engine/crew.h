@@ -13,14 +13,16 @@ class Crew {
  public:
   explicit Crew(int most) : most_(most), threads_(most) {}
 
-  // For the next step.
-  int threads() const { return threads_; }
+  // For the next step, of so many tokens. Those of many compute for long between two barriers: all threads share them.
+  int threads(int tokens) const { return tokens > kFew ? most_ : threads_; }
 
-  // What became of it: how many tokens it had, the seconds it took, and for how many of those the caller's thread ran.
-  // Learns from steps of as many tokens that follow each other.
+  // What became of it: the seconds it took, and for how many of those the caller's thread ran.
   void saw(int tokens, double seconds, double running);
 
  private:
+  // Steps of up to so many tokens take about as long as those of one: reading the weights.
+  static constexpr int kFew = 8;
+
   void decide(double pace, double running);
   void begin(int threads);
 
@@ -30,7 +32,7 @@ class Crew {
   int rest_ = 0, next_rest_ = 1;  // windows until the next trial, and how many after another that fails
 
   // A window of steps.
-  int tokens_ = 0, steps_ = 0;
+  int steps_ = 0;
   double seconds_ = 0, running_ = 0;
 };
 
