@@ -95,11 +95,11 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
   const { target: wanted = 'native', out = 'generated', onProgress, signal } = options;
   return systemErrors(async () => {
     const ir = await importModel(await resolveModel(source), options);
-    if (options.arch !== undefined && wanted !== cuda.id) {
-      throw new BitnetError(`option arch is for target ${cuda.id}, and this is ${wanted}`, { hint: 'leave it out' });
-    }
-    if (options.gpus !== undefined && wanted !== cuda.id) {
-      throw new BitnetError(`option gpus is for target ${cuda.id}, and this is ${wanted}`, { hint: 'leave it out' });
+    for (const option of ['arch', 'gpus'] as const) {
+      if (options[option] === undefined || wanted === cuda.id) continue;
+      throw new BitnetError(`option ${option} is for target ${cuda.id}, and this is ${wanted}`, {
+        hint: 'leave it out',
+      });
     }
     if (wanted === cuda.id) {
       const plan = planForGpu(ir, options);

@@ -2,7 +2,7 @@ import { BitnetError } from '../../errors.ts';
 import { encodedBytes, FLOAT } from '../import/encodings/index.ts';
 import { CHUNK_VALUES } from '../import/source.ts';
 import type { FloatEncodingName } from '../ir/model.ts';
-import { type PackedTensor, type Plan, pad16 } from '../ir/plan.ts';
+import { type PackedTensor, type Part, type Plan, pad16 } from '../ir/plan.ts';
 import { headTiles, tiledBytes } from '../kernels/head-tiles.ts';
 import { layoutOf } from '../kernels/index.ts';
 import { coarseCopy, STRETCH_ROWS, screenBytes } from '../kernels/screen.ts';
@@ -141,6 +141,12 @@ async function packScreen(bench: Workbench, piece: PieceOf<'screen'>) {
   return coarseCopy(values, count, tensor.cols, tensor.bits);
 }
 
+/** The codes of a part of a matrix, in the bench's own room, and their scale. */
+function ternaryOf(bench: Workbench, prefix: string, { tensor, scaleTensor, rows }: Part, cols: number) {
+  const factor = scaleTensor === null ? null : prefix + scaleTensor;
+  return bench.source.scaledTernary(prefix + tensor, factor, bench.codes(rows * cols));
+}
+
 /** The scales of a fused matrix's row groups, and its packed codes part by part. */
 async function packMatrix(bench: Workbench, piece: PieceOf<'matrix'>) {
   const { prefix, base, scales, codes: packed } = piece;
@@ -149,10 +155,9 @@ async function packMatrix(bench: Workbench, piece: PieceOf<'matrix'>) {
   const { scaleRows = 16 } = layout;
   const factors = new Float32Array(scales.groups);
   const placed: Placed[] = [{ position: base + scales.offset, bytes: new Uint8Array(factors.buffer) }];
-  for (const { tensor, scaleTensor, rows, firstRow } of packed.parts) {
-    const room = bench.codes(rows * packed.cols);
-    const factor = scaleTensor === null ? null : prefix + scaleTensor;
-    const { codes, scale } = await bench.source.scaledTernary(prefix + tensor, factor, room);
+  for (const part of packed.parts) {
+    const { rows, firstRow } = part;
+    const { codes, scale } = await ternaryOf(bench, prefix, part, packed.cols);
     factors.fill(scale, firstRow / scaleRows, (firstRow + pad16(rows)) / scaleRows);
     const position = base + packed.offset + firstRow * (packed.bytes / packed.rows);
     placed.push({ position, bytes: layout.pack(codes, rows, packed.cols) });
@@ -165,10 +170,9 @@ async function packWoven(bench: Workbench, { prefix, base, scales, codes: packed
   const { cols } = packed;
   const factors = new Float32Array(scales.groups);
   const woven = new Uint8Array(packed.rows * cols).fill(1);
-  for (const [index, { tensor, scaleTensor, rows }] of packed.parts.entries()) {
-    const room = bench.codes(rows * cols);
-    const factor = scaleTensor === null ? null : prefix + scaleTensor;
-    const { codes, scale } = await bench.source.scaledTernary(prefix + tensor, factor, room);
+  for (const [index, part] of packed.parts.entries()) {
+    const { rows } = part;
+    const { codes, scale } = await ternaryOf(bench, prefix, part, cols);
     for (let row = 0; row < rows; row += 8) {
       woven.set(codes.subarray(row * cols, Math.min(row + 8, rows) * cols), (2 * row + 8 * index) * cols);
     }

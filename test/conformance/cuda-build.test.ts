@@ -13,21 +13,13 @@ import { renderCuda } from '../../compiler/render/cuda/index.ts';
 import { cuda } from '../../targets/index.ts';
 import { skip } from '../support/beds.ts';
 import { launchesOf } from '../support/gpu-table.ts';
-import { sketch } from '../support/model-ir.ts';
+import { NORMS, sketch } from '../support/model-ir.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 const run = promisify(execFile);
 
-/** Heads of 128 and a head in tiles; and norms wherever there may be some, a window, and sizes that are no whole tiles. */
+/** Heads of 128 and a head in tiles. */
 const FLASH = sketch({ embedding: 256, ffn: 384, heads: 4, kvHeads: 2, headDim: 128, embeddingEncoding: 'q6_k' });
-const NORMS = sketch({
-  architecture: 'gemma3',
-  embedding: 72,
-  ffn: 90,
-  headDim: 24,
-  inputNorms: true,
-  window: { positions: 20, local: [true, false], ropeBase: 100 },
-});
 /** The widest rows that there are. */
 const WIDE = sketch({ embedding: 8192, ffn: 45568, heads: 64, kvHeads: 8, headDim: 128 });
 

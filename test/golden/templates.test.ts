@@ -17,7 +17,7 @@ import { packageRoot } from '../../package-root.ts';
 import { cuda, type Target, targets } from '../../targets/index.ts';
 import { assertExpected, assertNoOthers } from '../support/expected.ts';
 import { isSupported, specOf } from '../support/kernel-library.ts';
-import { sketch } from '../support/model-ir.ts';
+import { NORMS, sketch } from '../support/model-ir.ts';
 
 /** Whole tiles and blocks, and neither. */
 const SHAPES = { even: { m: 128, k: 64 }, ragged: { m: 48, k: 250 } };
@@ -42,14 +42,7 @@ const MODELS = {
     embeddingEncoding: 'bf16',
     headEncoding: 'f32',
   }),
-  norms: sketch({
-    architecture: 'gemma3',
-    embedding: 72,
-    ffn: 90,
-    headDim: 24,
-    inputNorms: true,
-    window: { positions: 20, local: [true, false], ropeBase: 100 },
-  }),
+  norms: NORMS,
 };
 
 /** The program whose every file is kept, and the target it is for. */

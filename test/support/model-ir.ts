@@ -112,3 +112,13 @@ export function sketch(model: Sketch = {}): ModelIR {
     },
   };
 }
+
+/** With norms wherever there may be some, layers that attend to a window, and sizes that are no whole tiles. */
+export const NORMS = sketch({
+  architecture: 'gemma3',
+  embedding: 72,
+  ffn: 90,
+  headDim: 24,
+  inputNorms: true,
+  window: { positions: 20, local: [true, false], ropeBase: 100 },
+});
