@@ -51,11 +51,11 @@ typedef struct bn_screen {
 
 #define BN_SCREEN_KEEP 256
 
-/* What a step of one token left unread: its thread 0 adds to them. */
+/* What a step of few tokens left unread: its thread 0 adds to them. */
 typedef struct bn_counts {
-  int64_t tokens;       /* steps of one token */
-  int64_t zeros;        /* of the gated hidden values, those that were known to be zero before `up` was read */
-  int64_t zero_columns; /* of the gated hidden values, those that are zero as `down` meets them */
+  int64_t steps;        /* those of few tokens */
+  int64_t zeros;        /* of the gated hidden values, those that were known to be zero, for all tokens, before `up` was read */
+  int64_t zero_columns; /* of the gated hidden values, those that are zero, for all tokens, as `down` meets them */
   int64_t screened;     /* times that a head was screened */
   int64_t rows;         /* of a screened head, rows that were read in full */
   int64_t screen_bytes; /* that those times read */
@@ -75,9 +75,9 @@ typedef struct bn_step_args {
   int32_t logits_count;      /* how many of them have logits_row >= 0 */
   float *logits;             /* [logits_count][vocab]; not touched where nobody wants them */
   float *hidden;             /* [tokens with hidden_row >= 0][embedding]: what the head reads, after the last norm */
-  /* Null, or one that asks for less than all logits; only where logits_count is 1. The row then holds what the full head
-   * gives, bit for bit, in all places that were asked for, and -infinity in the others; or, of a model that has no coarse
-   * copy of its head, and where the hidden state defies bounds, all that the full head gives. */
+  /* Null, or [logits_count], each asking for less than all logits of its row. The row then holds what the full head gives,
+   * bit for bit, in all places that were asked for, and -infinity in the others; or, of a model that has no coarse copy of
+   * its head, where the rows are many, and where a hidden state defies bounds, all that the full head gives. */
   const bn_screen *screen;
   bn_counts *counts; /* null, or where to count */
   bn_team *team;

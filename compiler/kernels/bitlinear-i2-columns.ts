@@ -2,7 +2,7 @@ import { pad16 } from '../ir/plan.ts';
 import { blocksOf, type Layout, packedBytes } from './layout.ts';
 import type { Tile } from './name.ts';
 import { panelGemm } from './panel-gemm.ts';
-import { type KernelFamily, refusal } from './spec.ts';
+import { FEW_TOKENS, type KernelFamily, refusal } from './spec.ts';
 
 /**
  * Two bits a weight, code = weight + 1, column after column, each padded to whole cache lines. Of 256 rows in 64 bytes,
@@ -17,10 +17,11 @@ const INT32_PER_COLUMN = 2 * 128;
 /** Rows padded to whole cache lines of codes. */
 const pad256 = (rows: number): number => Math.ceil(rows / 256) * 256;
 
-/** y = W q for one token: of the columns, those that do not meet a zero. */
+/** y = W q for few tokens: of the columns, those that do not meet zeros only. */
 export const bitlinearI2ColumnsGemv: KernelFamily = {
   id: 'bitlinear_i2_columns_gemv',
   takes: 'one',
+  most: FEW_TOKENS,
   layout: i2Columns.id,
   check(shape, tile) {
     const refuse = (why: string) => refusal(bitlinearI2ColumnsGemv.id, shape, tile, why);
@@ -32,8 +33,8 @@ export const bitlinearI2ColumnsGemv: KernelFamily = {
   },
   defaultTile: () => ({ rows: 16, columns: 4, tokens: 1 }),
   tiles: () => [],
-  // An int32 sum for each row, and a list of columns.
-  scratchBytes: ({ m, k }) => 4 * (pad256(m) + pad16(k) + 16),
+  // An int32 sum for each row and token, and a list of columns.
+  scratchBytes: ({ m, k }) => 4 * (FEW_TOKENS * pad256(m) + pad16(k) + 16),
 };
 
 /** Tiles whose panels are unpacked together: four row groups share bytes, so tiles of fewer would read them again. */
@@ -46,6 +47,9 @@ export const bitlinearI2ColumnsGemm: KernelFamily = {
   ...oneTile,
   scratchBytes: (shape, tile) => panelsOf(tile) * oneTile.scratchBytes(shape, tile),
 };
+
+/** Columns whose codes are added to the sums at once: about 16 KiB of them, which the nearest cache holds twice. */
+export const runOf = (rows: number): number => Math.min(32, Math.max(4, 4 * Math.floor(4096 / (pad256(rows) / 4))));
 
 /** Columns that are packed together: as many as the nearest cache holds. */
 const COLUMNS_AT_ONCE = 64;

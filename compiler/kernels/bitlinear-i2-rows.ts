@@ -1,7 +1,7 @@
 import { pad16 } from '../ir/plan.ts';
 import { blocksOf, type Layout, packedBytes } from './layout.ts';
 import { panelGemm } from './panel-gemm.ts';
-import { type KernelFamily, refusal } from './spec.ts';
+import { FEW_TOKENS, type KernelFamily, refusal } from './spec.ts';
 
 /**
  * Two bits a weight, code = weight + 1, row after row, each padded to whole cache lines. Byte i of the 64 that hold 256
@@ -16,10 +16,11 @@ const INT32_PER_BLOCK = 4 * 2 * 64 * 128;
 /** Bytes of one packed row. */
 const rowBytes = (cols: number): number => blocksOf(i2Rows, cols) * 64;
 
-/** y = W q for one token, for those rows only that are asked for. */
+/** y = W q for few tokens, for those rows only that are asked for. */
 export const bitlinearI2RowsGemv: KernelFamily = {
   id: 'bitlinear_i2_rows_gemv',
   takes: 'one',
+  most: FEW_TOKENS,
   layout: i2Rows.id,
   check(shape, tile) {
     const refuse = (why: string) => refusal(bitlinearI2RowsGemv.id, shape, tile, why);
@@ -32,7 +33,7 @@ export const bitlinearI2RowsGemv: KernelFamily = {
   defaultTile: ({ k }) => ({ rows: 16, columns: pad16(k), tokens: 1 }),
   tiles: () => [],
   // Activations padded to whole blocks, and a list of rows.
-  scratchBytes: ({ m, k }) => blocksOf(i2Rows, k) * 256 + 4 * (m + 16),
+  scratchBytes: ({ m, k }) => FEW_TOKENS * blocksOf(i2Rows, k) * 256 + 4 * (m + 16),
 };
 
 /** Y = W Q for many tokens. */

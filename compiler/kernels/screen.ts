@@ -19,6 +19,7 @@
 //   gain     float32: how much less the radius is, of the values with five bits
 //   change   float32: the norm of what the fifth bit adds to the values
 import type { ScreenBits } from '../ir/plan.ts';
+import { FEW_TOKENS } from './spec.ts';
 
 /** Rows whose groups lie together, and behind them their records: all but the last stretch of a table has as many. */
 export const STRETCH_ROWS = 256;
@@ -60,7 +61,7 @@ export function screenBytes(rows: number, cols: number, bits: ScreenBits): numbe
 export function screenScratch(cols: number): number {
   const { blocks } = screenLayout(cols);
   const query = blocks * (2 * 32 + 4 + 4 * 32);
-  return query + 2 * (256 * 8 + 8) + 128;
+  return FEW_TOKENS * (query + 2 * (256 * 8 + 8) + 64) + 128;
 }
 
 /**

@@ -28,12 +28,17 @@ export function refusal(family: string, { m, k }: KernelShape, tile: Tile, why: 
   return new UnsupportedSpecError(`${family} m=${m} k=${k} t=${formatTile(tile)}: ${why}`);
 }
 
+/** The most tokens of a step that reads a matrix in part. */
+export const FEW_TOKENS = 16;
+
 /** A family of ternary kernels: what it computes, its limits and its tiles. Adding a family is adding a file. */
 export interface KernelFamily {
   /** `bitlinear_i2_gemv`: the stem of its template too. */
   readonly id: string;
-  /** Tokens it takes: a GEMV exactly one, a GEMM any number. */
+  /** Tokens it takes: a GEMV one, or a few if it has a `most`, a GEMM any number. */
   readonly takes: 'one' | 'many';
+  /** Tokens that a GEMV takes at most, where that is more than one. */
+  readonly most?: number;
   /** Which packing of the weights it reads. */
   readonly layout: string;
   /** Throws UnsupportedSpecError where the shape and tile cannot be computed exactly on the target. */

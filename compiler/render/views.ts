@@ -2,12 +2,12 @@ import type { Target } from '../../targets/target.ts';
 import { encodedBytes } from '../import/encodings/index.ts';
 import type { Encoding } from '../ir/model.ts';
 import { type Buffer, needsBarrier, type PackedTensor, type Plan, pad16, pad64, type Step } from '../ir/plan.ts';
-import { panelsOf } from '../kernels/bitlinear-i2-columns.ts';
+import { panelsOf, runOf } from '../kernels/bitlinear-i2-columns.ts';
 import { families, layoutOf, SKIPPING } from '../kernels/index.ts';
 import { blocksOf, type Layout, packedBytes } from '../kernels/layout.ts';
 import { STRETCH_ROWS, screenBytes, screenLayout, screenScratch } from '../kernels/screen.ts';
 import { TRIAL_TOKENS } from '../kernels/self-test.ts';
-import type { KernelSpec } from '../kernels/spec.ts';
+import { FEW_TOKENS, type KernelSpec } from '../kernels/spec.ts';
 import { type Choice, distinctKernels } from '../passes/select-kernels.ts';
 
 /** Tokens of a sequence that share each read of keys and values. */
@@ -82,6 +82,8 @@ export function kernelView(spec: KernelSpec, target: Target) {
     columnQuads: Math.ceil(k / 4),
     columnBytes: pad64(m / 4),
     paddedColumn: m % 256 !== 0,
+    run: runOf(m),
+    most: FEW_TOKENS,
     ragged: k % layout.columns !== 0,
     chunked: columns < pad16(k),
     chunkBlocks: columns / layout.columns,
@@ -195,6 +197,7 @@ export function screenView({ rows, cols, bits }: ScreenTensor, table: Pick<Packe
     stretch: STRETCH_ROWS,
     stretchBytes: screenBytes(STRETCH_ROWS, cols, bits),
     fifth: bits === 5,
+    most: FEW_TOKENS,
     scratchBytes: screenScratch(cols),
     rowBytes: table.bytes / rows,
   };
@@ -229,7 +232,7 @@ function strides(plan: Plan): Record<string, number> {
 
 /** Where in its scratch a kernel that reads a matrix in part has its list. */
 function listOffset({ m, k }: KernelSpec, skips: 'rows' | 'columns' | undefined): number {
-  return skips === 'rows' ? blocksOf(SKIPPING.rows, k) * 256 : 16 * pad64(m / 4);
+  return FEW_TOKENS * (skips === 'rows' ? blocksOf(SKIPPING.rows, k) * 256 : 16 * pad64(m / 4));
 }
 
 function stepView(plan: Plan, choices: readonly Choice[], step: Step, next: Step | undefined) {
@@ -278,6 +281,7 @@ function stepView(plan: Plan, choices: readonly Choice[], step: Step, next: Step
         padded: pad16(step.k),
         size: plan.hyper.ffn,
         listOffset: listOffset(gemv, step.skips),
+        few: FEW_TOKENS,
         codes: layer(step.codes).offset,
         scales: layer(step.scales).offset,
         outStride: stride[step.out],
@@ -316,6 +320,7 @@ function stepView(plan: Plan, choices: readonly Choice[], step: Step, next: Step
         table: headTable(plan).offset,
         rows: plan.hyper.vocab,
         screen: screenOf(plan)?.offset ?? null,
+        few: FEW_TOKENS,
       };
   }
 }
@@ -323,7 +328,7 @@ function stepView(plan: Plan, choices: readonly Choice[], step: Step, next: Step
 /** A row of the table of kernels. */
 const kernelEntry = (spec: KernelSpec, maxTokens: number) => ({
   ...spec,
-  maxTokens: familyOf(spec).takes === 'one' ? 1 : maxTokens,
+  maxTokens: familyOf(spec).takes === 'one' ? (familyOf(spec).most ?? 1) : maxTokens,
   scratchBytes: scratchBytes(spec),
   weightBytes: weightBytesOf(spec),
 });
@@ -370,6 +375,7 @@ export function modelView(plan: Plan, target: Target, choices: readonly Choice[]
     layerBytes: weights.layerBytes,
     tokenBytes: plan.workspaceBytes,
     scratchBytes: pad64(Math.max(4 * widest, scores, panels, headRows, screen)),
+    few: FEW_TOKENS,
     skips: linears.some(({ skips }) => skips !== undefined),
     buffers: plan.buffers.map(bufferView),
     windowed: attention.windowed,

@@ -126,9 +126,9 @@ export interface NativeStats {
   readonly counts: NativeCounts;
 }
 
-/** What steps of one token left unread: `bn_counts` of artifact/abi.h. */
+/** What steps of few tokens left unread: `bn_counts` of artifact/abi.h. */
 export interface NativeCounts {
-  readonly tokens: number;
+  readonly steps: number;
   readonly zeros: number;
   readonly zeroColumns: number;
   readonly screened: number;

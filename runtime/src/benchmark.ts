@@ -167,7 +167,7 @@ function rowOf({ runs, ...test }: Test, manifest: Manifest): BenchmarkRow {
   const { macs } = test;
   const bytesOf = ({ counts }: Run) => {
     if (counts === undefined) return test.bytes;
-    return test.bytes - counts.tokens * (manifest.bytesPerToken - readingOf(manifest, counts).bytesPerToken);
+    return test.bytes - counts.steps * (manifest.bytesPerToken - readingOf(manifest, counts).bytesPerToken);
   };
   const screened = runs.flatMap(({ counts }) => (counts && counts.screened > 0 ? [counts.rows / counts.screened] : []));
   const shareOf = (bytes: (run: Run) => number) =>
@@ -238,7 +238,7 @@ async function runTogether(
     ),
   );
   const meanNs = all.reduce((sum, { decodeNs }) => sum + decodeNs, 0) / sequences;
-  // Steps of several sequences skip nothing, and count nothing.
+  // All are in the same steps, and count the same.
   return { seconds: meanNs / 1e9, counts: all[0]!.counts };
 }
 

@@ -1,11 +1,11 @@
 import type { Manifest } from '../../artifact/manifest.ts';
 import type { NativeCounts } from './addon.ts';
 
-/** What steps that ran one token, and nothing else, made of the weights. */
+/** What steps of few tokens made of the weights: of one, or of one for each of few sequences. */
 export interface Reading {
-  /** Bytes of weights that such a step read, on average; where none was counted, what a step reads that skips nothing. */
+  /** Bytes of weights that such a step read, on average; where none was counted, what one of one token reads that skips nothing. */
   readonly bytesPerToken: number;
-  /** Of the gated hidden values, the share that was zero as `down` met them; 0 where nobody looked. */
+  /** Of the gated hidden values, the share that was zero for all its tokens as `down` met them; 0 where nobody looked. */
   readonly zeros: number;
   /** How many of them read only a coarse copy of the head, and of the head the rows that might matter. */
   readonly screenedTokens: number;
@@ -16,15 +16,15 @@ export interface Reading {
 /** Bytes read, from what was counted: the one place that knows what a skipped row, column or head spares. */
 export function readingOf(
   { bytesPerToken, skips, model }: Pick<Manifest, 'bytesPerToken' | 'skips' | 'model'>,
-  { tokens, zeros, zeroColumns, screened, rows, screenBytes, headBytes }: NativeCounts,
+  { steps, zeros, zeroColumns, screened, rows, screenBytes, headBytes }: NativeCounts,
 ): Reading {
   const head = { screenedTokens: screened, rowsPerScreenedToken: screened > 0 ? rows / screened : 0 };
-  if (tokens === 0) return { bytesPerToken, zeros: 0, ...head };
+  if (steps === 0) return { bytesPerToken, zeros: 0, ...head };
   const { rowBytes = 0, columnBytes = 0 } = skips ?? {};
   const spared = zeros * rowBytes + zeroColumns * columnBytes + headBytes - screenBytes;
   return {
-    bytesPerToken: bytesPerToken - spared / tokens,
-    zeros: zeroColumns / (tokens * model.layers * model.ffn),
+    bytesPerToken: bytesPerToken - spared / steps,
+    zeros: zeroColumns / (steps * model.layers * model.ffn),
     ...head,
   };
 }

@@ -2,7 +2,7 @@
 // What each must do is written in the header of target `ref`.
 #pragma once
 
-#include "primitives.h"
+#include "rows.h"
 
 // Codes at bits 2j.
 static inline int8x16_t bn_codes_at(uint8x16_t packed, int j) {
@@ -10,18 +10,27 @@ static inline int8x16_t bn_codes_at(uint8x16_t packed, int j) {
   return vreinterpretq_s8_u8(vandq_u8(down, vdupq_n_u8(3)));
 }
 
-static inline int32_t bn_row_dot(const uint8_t *row, const int8_t *q, int32_t blocks) {
-  bn_i32x16 sum = bn_i32x16_zero();
+template <int Tokens>
+static inline void bn_row_dots(int32_t *sums, const uint8_t *row, const int8_t *q, int64_t stride, int32_t blocks) {
+  bn_i32x16 sum[Tokens];
+  BN_UNROLL for (int t = 0; t < Tokens; ++t) sum[t] = bn_i32x16_zero();
   for (int32_t block = 0; block < blocks; ++block, row += 64, q += 256) {
     for (int i = 0; i < 64; i += 16) {
       const uint8x16_t packed = vld1q_u8(row + i);
-      sum.rows0 = vdotq_s32(sum.rows0, bn_codes_at(packed, 0), vld1q_s8(q + i));
-      sum.rows4 = vdotq_s32(sum.rows4, bn_codes_at(packed, 1), vld1q_s8(q + 64 + i));
-      sum.rows8 = vdotq_s32(sum.rows8, bn_codes_at(packed, 2), vld1q_s8(q + 128 + i));
-      sum.rows12 = vdotq_s32(sum.rows12, bn_codes_at(packed, 3), vld1q_s8(q + 192 + i));
+      const int8x16_t codes0 = bn_codes_at(packed, 0), codes1 = bn_codes_at(packed, 1);
+      const int8x16_t codes2 = bn_codes_at(packed, 2), codes3 = bn_codes_at(packed, 3);
+      BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+        const int8_t *x = q + t * stride + i;
+        sum[t].rows0 = vdotq_s32(sum[t].rows0, codes0, vld1q_s8(x));
+        sum[t].rows4 = vdotq_s32(sum[t].rows4, codes1, vld1q_s8(x + 64));
+        sum[t].rows8 = vdotq_s32(sum[t].rows8, codes2, vld1q_s8(x + 128));
+        sum[t].rows12 = vdotq_s32(sum[t].rows12, codes3, vld1q_s8(x + 192));
+      }
     }
   }
-  return vaddvq_s32(vaddq_s32(vaddq_s32(sum.rows0, sum.rows4), vaddq_s32(sum.rows8, sum.rows12)));
+  BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+    sums[t] = vaddvq_s32(vaddq_s32(vaddq_s32(sum[t].rows0, sum[t].rows4), vaddq_s32(sum[t].rows8, sum[t].rows12)));
+  }
 }
 
 static inline void bn_i2_rows_unpack(uint8_t *panel, int64_t stride, const uint8_t *block, int64_t row_bytes) {
@@ -49,15 +58,31 @@ static inline bn_interleaved bn_interleave(uint8x16_t a, uint8x16_t b, uint8x16_
            vreinterpretq_u8_u16(vzip1q_u16(high01, high23)), vreinterpretq_u8_u16(vzip2q_u16(high01, high23))}};
 }
 
-static inline void bn_columns_add(int32_t *sums, const uint8_t *const *columns, const int8_t *values) {
-  const int8x16_t x = bn_load_quad(values);
+template <int Tokens>
+static inline void bn_columns_add(int32_t *sums, int64_t stride, const uint8_t *const *columns, int64_t line,
+                                  const int8_t *values, int64_t values_stride, int32_t quads) {
   for (int lane = 0; lane < 4; ++lane) {
-    const auto codes = [=](int c) { return vld1q_u8(columns[c] + 16 * lane); };
-    const bn_interleaved four = bn_interleave(codes(0), codes(1), codes(2), codes(3));
+    bn_interleaved rows[8]; // of each quad
+    for (int32_t quad = 0; quad < quads; ++quad) {
+      const auto codes = [=](int c) { return vld1q_u8(columns[4 * quad + c] + line + 16 * lane); };
+      rows[quad] = bn_interleave(codes(0), codes(1), codes(2), codes(3));
+    }
     for (int h = 0; h < 4; ++h) {
-      for (int j = 0; j < 4; ++j) {
-        int32_t *sum = sums + 16 * (4 * h + j) + 4 * lane;
-        vst1q_s32(sum, vdotq_s32(vld1q_s32(sum), bn_codes_at(four.rows[h], j), x));
+      int32x4_t sum[Tokens][4];
+      const auto place = [=](int t, int j) { return sums + t * stride + 16 * (4 * h + j) + 4 * lane; };
+      BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+        BN_UNROLL for (int j = 0; j < 4; ++j) sum[t][j] = vld1q_s32(place(t, j));
+      }
+      for (int32_t quad = 0; quad < quads; ++quad) {
+        BN_UNROLL for (int j = 0; j < 4; ++j) {
+          const int8x16_t codes = bn_codes_at(rows[quad].rows[h], j);
+          BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+            sum[t][j] = vdotq_s32(sum[t][j], codes, bn_load_quad(values + t * values_stride + 4 * quad));
+          }
+        }
+      }
+      BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+        BN_UNROLL for (int j = 0; j < 4; ++j) vst1q_s32(place(t, j), sum[t][j]);
       }
     }
   }

@@ -6,13 +6,15 @@
 
 #include "primitives.h"
 
-// The sum of code * q over `blocks` blocks of one row.
-static inline int32_t bn_row_dot(const uint8_t *row, const int8_t *q, int32_t blocks) {
-  int32_t sum = 0;
-  for (int32_t block = 0; block < blocks; ++block) {
-    for (int i = 0; i < 256; ++i) sum += (row[block * 64 + i % 64] >> (i / 64 * 2) & 3) * q[block * 256 + i];
+// The sums of code * q over `blocks` blocks of one row, for the activations of each token: `stride` values apart.
+template <int Tokens>
+static inline void bn_row_dots(int32_t *sums, const uint8_t *row, const int8_t *q, int64_t stride, int32_t blocks) {
+  for (int t = 0; t < Tokens; ++t, q += stride) {
+    sums[t] = 0;
+    for (int32_t block = 0; block < blocks; ++block) {
+      for (int i = 0; i < 256; ++i) sums[t] += (row[block * 64 + i % 64] >> (i / 64 * 2) & 3) * q[block * 256 + i];
+    }
   }
-  return sum;
 }
 
 // Unpacks one block of 16 rows, `row_bytes` apart: panel[quad * stride + 4r + j] for column 4 quad + j of row r.
@@ -27,12 +29,16 @@ static inline void bn_i2_rows_unpack(uint8_t *panel, int64_t stride, const uint8
 // Where row r of a row group has its code in 64 bytes of a column.
 static inline int bn_column_byte(int32_t group, int r) { return 16 * (r / 4) + 4 * (group % 16 / 4) + r % 4; }
 
-// sums[r] += code * value over four columns, for the 256 rows of 64 bytes of each.
-static inline void bn_columns_add(int32_t *sums, const uint8_t *const *columns, const int8_t *values) {
-  for (int group = 0; group < 16; ++group) {
-    for (int r = 0; r < 16; ++r) {
-      for (int c = 0; c < 4; ++c) {
-        sums[16 * group + r] += (columns[c][bn_column_byte(group, r)] >> (group % 4 * 2) & 3) * values[c];
+// sums[t * stride + r] += code * values[t * values_stride + c] over 4 `quads` columns c, 32 at most, for the 256 rows r of the
+// 64 bytes at `line` of each.
+template <int Tokens>
+static inline void bn_columns_add(int32_t *sums, int64_t stride, const uint8_t *const *columns, int64_t line,
+                                  const int8_t *values, int64_t values_stride, int32_t quads) {
+  for (int t = 0; t < Tokens; ++t) {
+    for (int32_t c = 0; c < 4 * quads; ++c) {
+      for (int i = 0; i < 256; ++i) {
+        const int code = columns[c][line + bn_column_byte(i / 16, i % 16)] >> (i / 16 % 4 * 2) & 3;
+        sums[t * stride + i] += code * values[t * values_stride + c];
       }
     }
   }

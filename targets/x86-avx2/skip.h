@@ -2,7 +2,7 @@
 // What each must do is written in the header of target `ref`.
 #pragma once
 
-#include "primitives.h"
+#include "rows.h"
 
 static inline __m256i bn_load32(const int8_t *p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i *>(p)); }
 
@@ -12,20 +12,31 @@ static inline __m256i bn_codes_at(__m256i packed, int j) {
 }
 
 // Pairs of products in int16: the eight of a block add up to 8 * 512 at most.
-static inline int32_t bn_row_dot(const uint8_t *row, const int8_t *q, int32_t blocks) {
-  __m256i total = _mm256_setzero_si256();
+template <int Tokens>
+static inline void bn_row_dots(int32_t *sums, const uint8_t *row, const int8_t *q, int64_t stride, int32_t blocks) {
+  __m256i total[Tokens];
+  BN_UNROLL for (int t = 0; t < Tokens; ++t) total[t] = _mm256_setzero_si256();
   for (int32_t block = 0; block < blocks; ++block, row += 64, q += 256) {
     const __m256i low = bn_load32(row), high = bn_load32(row + 32);
-    __m256i pairs = _mm256_setzero_si256();
-    for (int j = 0; j < 4; ++j) {
-      pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(bn_codes_at(low, j), bn_load32(q + 64 * j)));
-      pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(bn_codes_at(high, j), bn_load32(q + 64 * j + 32)));
+    __m256i pairs[Tokens];
+    BN_UNROLL for (int t = 0; t < Tokens; ++t) pairs[t] = _mm256_setzero_si256();
+    BN_UNROLL for (int j = 0; j < 4; ++j) {
+      const __m256i left = bn_codes_at(low, j), right = bn_codes_at(high, j);
+      BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+        const int8_t *x = q + t * stride + 64 * j;
+        pairs[t] = _mm256_add_epi16(pairs[t], _mm256_maddubs_epi16(left, bn_load32(x)));
+        pairs[t] = _mm256_add_epi16(pairs[t], _mm256_maddubs_epi16(right, bn_load32(x + 32)));
+      }
     }
-    total = _mm256_add_epi32(total, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+    BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+      total[t] = _mm256_add_epi32(total[t], _mm256_madd_epi16(pairs[t], _mm256_set1_epi16(1)));
+    }
   }
-  const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(total), _mm256_extracti128_si256(total, 1));
-  const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
-  return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+  for (int t = 0; t < Tokens; ++t) {
+    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(total[t]), _mm256_extracti128_si256(total[t], 1));
+    const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+    sums[t] = _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
+  }
 }
 
 static inline void bn_i2_rows_unpack(uint8_t *panel, int64_t stride, const uint8_t *block, int64_t row_bytes) {
@@ -41,20 +52,39 @@ static inline void bn_i2_rows_unpack(uint8_t *panel, int64_t stride, const uint8
   }
 }
 
-static inline void bn_columns_add(int32_t *sums, const uint8_t *const *columns, const int8_t *values) {
-  const __m256i x = bn_broadcast_quad(values), ones = _mm256_set1_epi16(1);
-  for (int half = 0; half < 2; ++half) {
-    const __m256i column0 = bn_load32(columns[0] + 32 * half), column1 = bn_load32(columns[1] + 32 * half);
-    const __m256i column2 = bn_load32(columns[2] + 32 * half), column3 = bn_load32(columns[3] + 32 * half);
-    const __m256i low01 = _mm256_unpacklo_epi8(column0, column1), high01 = _mm256_unpackhi_epi8(column0, column1);
-    const __m256i low23 = _mm256_unpacklo_epi8(column2, column3), high23 = _mm256_unpackhi_epi8(column2, column3);
-    const __m256i rows[4] = {_mm256_unpacklo_epi16(low01, low23), _mm256_unpackhi_epi16(low01, low23),
-                             _mm256_unpacklo_epi16(high01, high23), _mm256_unpackhi_epi16(high01, high23)};
+// Pairs of products in int16: those of eight quads add up to 8 * 512 at most.
+template <int Tokens>
+static inline void bn_columns_add(int32_t *sums, int64_t stride, const uint8_t *const *columns, int64_t line,
+                                  const int8_t *values, int64_t values_stride, int32_t quads) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (int half = 0; half < 2; ++half, line += 32) {
+    __m256i rows[8][4]; // of each quad, by h
+    for (int32_t quad = 0; quad < quads; ++quad) {
+      const uint8_t *const *four = columns + 4 * quad;
+      const __m256i column0 = bn_load32(four[0] + line), column1 = bn_load32(four[1] + line);
+      const __m256i column2 = bn_load32(four[2] + line), column3 = bn_load32(four[3] + line);
+      const __m256i low01 = _mm256_unpacklo_epi8(column0, column1), high01 = _mm256_unpackhi_epi8(column0, column1);
+      const __m256i low23 = _mm256_unpacklo_epi8(column2, column3), high23 = _mm256_unpackhi_epi8(column2, column3);
+      rows[quad][0] = _mm256_unpacklo_epi16(low01, low23);
+      rows[quad][1] = _mm256_unpackhi_epi16(low01, low23);
+      rows[quad][2] = _mm256_unpacklo_epi16(high01, high23);
+      rows[quad][3] = _mm256_unpackhi_epi16(high01, high23);
+    }
     for (int h = 0; h < 4; ++h) {
-      for (int j = 0; j < 4; ++j) {
-        __m256i *sum = reinterpret_cast<__m256i *>(sums + 16 * (4 * h + j) + 8 * half);
-        const __m256i products = _mm256_madd_epi16(_mm256_maddubs_epi16(bn_codes_at(rows[h], j), x), ones);
-        _mm256_storeu_si256(sum, _mm256_add_epi32(_mm256_loadu_si256(sum), products));
+      BN_UNROLL for (int j = 0; j < 4; ++j) {
+        __m256i pairs[Tokens];
+        BN_UNROLL for (int t = 0; t < Tokens; ++t) pairs[t] = _mm256_setzero_si256();
+        for (int32_t quad = 0; quad < quads; ++quad) {
+          const __m256i codes = bn_codes_at(rows[quad][h], j);
+          BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+            const __m256i x = bn_broadcast_quad(values + t * values_stride + 4 * quad);
+            pairs[t] = _mm256_add_epi16(pairs[t], _mm256_maddubs_epi16(codes, x));
+          }
+        }
+        BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+          __m256i *sum = reinterpret_cast<__m256i *>(sums + t * stride + 16 * (4 * h + j) + 8 * half);
+          _mm256_storeu_si256(sum, _mm256_add_epi32(_mm256_loadu_si256(sum), _mm256_madd_epi16(pairs[t], ones)));
+        }
       }
     }
   }

@@ -2,20 +2,26 @@
 // What each must do is written in the header of target `ref`.
 #pragma once
 
-#include "primitives.h"
+#include "rows.h"
 
-static inline int32_t bn_row_dot(const uint8_t *row, const int8_t *q, int32_t blocks) {
+template <int Tokens>
+static inline void bn_row_dots(int32_t *sums, const uint8_t *row, const int8_t *q, int64_t stride, int32_t blocks) {
   const __m512i mask = _mm512_set1_epi8(0x03);
-  bn_gemv_sum sum = bn_gemv_zero();
+  bn_gemv_sum sum[Tokens];
+  BN_UNROLL for (int t = 0; t < Tokens; ++t) sum[t] = bn_gemv_zero();
   for (int32_t block = 0; block < blocks; ++block, row += 64, q += 256) {
     const __m512i codes = _mm512_loadu_si512(row);
     const auto part = [codes, mask](int j) { return _mm512_and_si512(codes, _mm512_slli_epi32(mask, 2 * j)); };
-    sum.quad0 = _mm512_dpbusd_epi32(sum.quad0, part(0), _mm512_loadu_si512(q));
-    sum.quad1 = _mm512_dpbusd_epi32(sum.quad1, part(1), _mm512_loadu_si512(q + 64));
-    sum.quad2 = _mm512_dpbusd_epi32(sum.quad2, part(2), _mm512_loadu_si512(q + 128));
-    sum.quad3 = _mm512_dpbusd_epi32(sum.quad3, part(3), _mm512_loadu_si512(q + 192));
+    const __m512i part0 = part(0), part1 = part(1), part2 = part(2), part3 = part(3);
+    BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+      const int8_t *x = q + t * stride;
+      sum[t].quad0 = _mm512_dpbusd_epi32(sum[t].quad0, part0, _mm512_loadu_si512(x));
+      sum[t].quad1 = _mm512_dpbusd_epi32(sum[t].quad1, part1, _mm512_loadu_si512(x + 64));
+      sum[t].quad2 = _mm512_dpbusd_epi32(sum[t].quad2, part2, _mm512_loadu_si512(x + 128));
+      sum[t].quad3 = _mm512_dpbusd_epi32(sum[t].quad3, part3, _mm512_loadu_si512(x + 192));
+    }
   }
-  return _mm512_reduce_add_epi32(bn_gemv_total(sum).rows);
+  BN_UNROLL for (int t = 0; t < Tokens; ++t) sums[t] = _mm512_reduce_add_epi32(bn_gemv_total(sum[t]).rows);
 }
 
 static inline void bn_i2_rows_unpack(uint8_t *panel, int64_t stride, const uint8_t *block, int64_t row_bytes) {
@@ -61,20 +67,30 @@ static inline __m512i bn_column_rows(const __m512i *columns, int h) {
   return h & 1 ? _mm512_unpackhi_epi16(left, right) : _mm512_unpacklo_epi16(left, right);
 }
 
-static inline void bn_columns_add(int32_t *sums, const uint8_t *const *columns, const int8_t *values) {
-  const __m512i mask = _mm512_set1_epi8(0x03), x = bn_broadcast_quad(values);
-  const __m512i codes[4] = {_mm512_loadu_si512(columns[0]), _mm512_loadu_si512(columns[1]),
-                            _mm512_loadu_si512(columns[2]), _mm512_loadu_si512(columns[3])};
-  const auto add = [&](int group, __m512i rows) {
-    int32_t *sum = sums + 16 * group;
-    _mm512_storeu_si512(sum, _mm512_dpbusd_epi32(_mm512_loadu_si512(sum), _mm512_and_si512(rows, mask), x));
-  };
-  for (int h = 0; h < 4; ++h) {
-    const __m512i rows = bn_column_rows(codes, h);
-    add(4 * h, rows);
-    add(4 * h + 1, _mm512_srli_epi32(rows, 2));
-    add(4 * h + 2, _mm512_srli_epi32(rows, 4));
-    add(4 * h + 3, _mm512_srli_epi32(rows, 6));
+template <int Tokens>
+static inline void bn_columns_add(int32_t *sums, int64_t stride, const uint8_t *const *columns, int64_t line,
+                                  const int8_t *values, int64_t values_stride, int32_t quads) {
+  const __m512i mask = _mm512_set1_epi8(0x03);
+  BN_UNROLL for (int h = 0; h < 4; ++h) {
+    __m512i sum[Tokens][4];
+    BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+      BN_UNROLL for (int j = 0; j < 4; ++j) sum[t][j] = _mm512_loadu_si512(sums + t * stride + 16 * (4 * h + j));
+    }
+    for (int32_t quad = 0; quad < quads; ++quad) {
+      const uint8_t *const *four = columns + 4 * quad;
+      const __m512i codes[4] = {_mm512_loadu_si512(four[0] + line), _mm512_loadu_si512(four[1] + line),
+                                _mm512_loadu_si512(four[2] + line), _mm512_loadu_si512(four[3] + line)};
+      const __m512i rows = bn_column_rows(codes, h);
+      BN_UNROLL for (int j = 0; j < 4; ++j) {
+        const __m512i part = _mm512_and_si512(_mm512_srli_epi32(rows, 2 * j), mask);
+        BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+          sum[t][j] = _mm512_dpbusd_epi32(sum[t][j], part, bn_broadcast_quad(values + t * values_stride + 4 * quad));
+        }
+      }
+    }
+    BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+      BN_UNROLL for (int j = 0; j < 4; ++j) _mm512_storeu_si512(sums + t * stride + 16 * (4 * h + j), sum[t][j]);
+    }
   }
 }
 

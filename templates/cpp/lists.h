@@ -8,16 +8,21 @@
 #include "skip.h"
 #include "team.h"
 
-// Rows whose gate is positive, or no number: max(gate, 0)^2 is zero in all others, and so is its product with whatever they
-// would have been, if only that is finite. Where a scale is too large for that, or no number, all rows are listed. The list ends with
-// N, which does not count.
+// Rows whose gate is positive for a token, or no number: max(gate, 0)^2 is zero in all others, and so is its product with
+// whatever they would have been, if only that is finite. Where a scale is too large for that, or no number, all rows are
+// listed. The list ends with N, which does not count.
 template <int N>
-static inline int32_t bn_list_rows(int32_t *rows, const float *gate, const float *group_scales, float inverse_scale) {
+static inline int32_t bn_list_rows(int32_t *rows, const float *gate, int64_t stride, const float *group_scales,
+                                   const bn_quant *quant, int32_t tokens) {
   constexpr float kFinite = 1e29f; // times an int32: less than 3.4e38
   int32_t count = 0;
   for (int32_t first = 0; first < N; first += 16) {
-    const bool finite = std::fabs(group_scales[first / 16] * inverse_scale) < kFinite;
-    count = bn_append16(rows, count, finite ? bn_positive16(gate + first) : 0xffffu, first);
+    uint32_t active = 0;
+    for (int32_t t = 0; t < tokens; ++t) {
+      const bool finite = std::fabs(group_scales[first / 16] * quant[t].inverse_scale) < kFinite;
+      active |= finite ? bn_positive16(gate + t * stride + first) : 0xffffu;
+    }
+    count = bn_append16(rows, count, active, first);
   }
   rows[count] = N;
   return count;
@@ -25,9 +30,13 @@ static inline int32_t bn_list_rows(int32_t *rows, const float *gate, const float
 
 // Columns that meet an activation other than zero.
 template <int N>
-static inline int32_t bn_list_columns(int32_t *columns, const int8_t *q) {
+static inline int32_t bn_list_columns(int32_t *columns, const int8_t *q, int32_t tokens) {
   int32_t count = 0;
-  for (int32_t first = 0; first < N; first += 16) count = bn_append16(columns, count, bn_nonzero16(q + first), first);
+  for (int32_t first = 0; first < N; first += 16) {
+    uint32_t active = 0;
+    for (int64_t t = 0; t < tokens; ++t) active |= bn_nonzero16(q + t * N + first);
+    count = bn_append16(columns, count, active, first);
+  }
   return count;
 }
 

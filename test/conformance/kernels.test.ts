@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { Random } from '../../bench/shapes/random.ts';
 import { families } from '../../compiler/kernels/index.ts';
 import { parseName } from '../../compiler/kernels/name.ts';
-import type { KernelFamily, KernelShape, KernelSpec } from '../../compiler/kernels/spec.ts';
+import { FEW_TOKENS, type KernelFamily, type KernelShape, type KernelSpec } from '../../compiler/kernels/spec.ts';
 import { type Target, targets } from '../../targets/index.ts';
 import { type Bed, skip, testBeds } from '../support/beds.ts';
 import { expectedY, type KernelCase, randomCase, runCase } from '../support/kernel-case.ts';
@@ -51,8 +51,8 @@ function extremeCase(spec: KernelSpec, tokens: number, first: number, random: Ra
 }
 
 /** Few activations that are not zero, so that columns are skipped: none at all for a share of 0. */
-function sparseCase(spec: KernelSpec, share: number, random: Random): KernelCase {
-  const one = randomCase(spec, 1, random);
+function sparseCase(spec: KernelSpec, share: number, random: Random, tokens = 1): KernelCase {
+  const one = randomCase(spec, tokens, random);
   return { ...one, accumulate: true, q: one.q.map((value) => (random.integer(1000) < 1000 * share ? value : 0)) };
 }
 
@@ -81,6 +81,13 @@ function casesOf(spec: KernelSpec, family: KernelFamily): KernelCase[] {
       ...[0, 0.02, 0.3].map((share) => sparseCase(spec, share, random)),
       scaledCase(spec, 1, false, random),
       scaledCase(spec, 1, true, random),
+      ...[2, 3, 7, FEW_TOKENS]
+        .filter((tokens) => tokens <= (family.most ?? 1))
+        .flatMap((tokens, pattern) => [
+          extremeCase(spec, tokens, pattern, random),
+          sparseCase(spec, 0.02, random, tokens),
+          scaledCase(spec, tokens, tokens === 3, random),
+        ]),
     ];
   }
   return [

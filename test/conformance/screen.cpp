@@ -24,12 +24,16 @@ std::vector<T> read(int64_t count) {
 }
 
 struct Tally {
-  int64_t positions = 0, whole = 0, wrong = 0, loose = 0, uneven = 0, rows = 0;
+  int64_t positions = 0, whole = 0, wrong = 0, loose = 0, uneven = 0, apart = 0, rows = 0;
 };
 
-struct Case {
-  bn_screen screen;
+// A position that was tried, to be tried again together with others.
+struct Tried {
+  std::vector<float> hidden;
   std::vector<int32_t> rows;
+  bn_screen screen;
+  std::vector<float> full, found;
+  bool whole;
 };
 
 std::vector<uint8_t> table, coarse;
@@ -52,17 +56,18 @@ std::vector<float> expected_row(const std::vector<float> &full, const bn_screen 
   return row;
 }
 
-std::vector<float> screened(const float *hidden, const bn_screen &screen, int threads, bn_counts &counts) {
+// The logits of `count` hidden states, row after row.
+std::vector<float> screened(const float *hidden, const bn_screen *screens, int count, int threads, bn_counts &counts) {
   constexpr int64_t kScratch = (sizeof(Work) + 63) / 64 * 64;
   static std::vector<uint8_t> memory(4 * kScratch + 64);
   uint8_t *aligned = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
-  std::vector<float> row(kRows);
+  std::vector<float> rows(int64_t{count} * kRows);
   bn_team team{};
   team.threads = threads;
   bn_step_args args{};
-  args.logits = row.data();
-  args.logits_count = 1;
-  args.screen = &screen;
+  args.logits = rows.data();
+  args.logits_count = count;
+  args.screen = screens;
   args.counts = &counts;
   args.team = &team;
   const auto work = [&](int thread) {
@@ -72,7 +77,7 @@ std::vector<float> screened(const float *hidden, const bn_screen &screen, int th
   for (int thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
   work(0);
   for (std::thread &other : others) other.join();
-  return row;
+  return rows;
 }
 
 // Whether every bound is one.
@@ -83,9 +88,9 @@ bool sound(const float *hidden, const std::vector<float> &full) {
   for (int32_t row = 0; row < kRows; ++row) {
     const int32_t group = row / 16;
     if (row % (16 * kTile) == 0 && group + kTile <= kGroups) {
-      bounds_of<kTile>(bounds, group_of(coarse.data(), group), query);
+      bounds_of<kTile, 1>(bounds, group_of(coarse.data(), group), &query);
     } else if (row % 16 == 0 && group - group % kTile + kTile > kGroups) {
-      bounds_of<1>(bounds + group % kTile * 16, group_of(coarse.data(), group), query);
+      bounds_of<1, 1>(bounds + group % kTile * 16, group_of(coarse.data(), group), &query);
     }
     const float bound = bounds[row % (16 * kTile)];
     if (bound < full[row]) return false;
@@ -133,32 +138,56 @@ bool same(const std::vector<float> &a, const std::vector<float> &b) {
   return std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-void try_position(const float *hidden, int64_t position, std::mt19937 &random, Tally &tally) {
+// The same, where two values that are no numbers are alike: which of them a sum gives is not said.
+bool alike(const float *a, const std::vector<float> &b) {
+  return std::equal(b.begin(), b.end(), a, [](float x, float y) { return x == y || (x != x && y != y); });
+}
+
+// Several positions in one call must come out as each did by itself, or all of them whole.
+void try_together(std::vector<Tried> &tried, int threads, Tally &tally) {
+  std::vector<float> hidden;
+  std::vector<bn_screen> screens;
+  for (Tried &one : tried) {
+    hidden.insert(hidden.end(), one.hidden.begin(), one.hidden.end());
+    one.screen.rows = one.rows.data();
+    screens.push_back(one.screen);
+  }
+  bn_counts counts{};
+  const int count = static_cast<int>(tried.size());
+  const std::vector<float> rows = screened(hidden.data(), screens.data(), count, threads, counts);
+  for (int i = 0; i < count; ++i) {
+    const std::vector<float> &expected = counts.screened == 0 ? tried[i].full : tried[i].found;
+    tally.apart += !alike(rows.data() + int64_t{i} * kRows, expected) || (counts.screened != 0 && tried[i].whole);
+  }
+  tried.clear();
+}
+
+void try_position(const std::vector<float> &hidden, int64_t position, std::mt19937 &random, Tally &tally) {
+  static std::vector<Tried> tried;
   std::vector<float> full(kRows);
-  bn_head(full.data(), table.data(), hidden, 1, 0, kRows, scratch.data());
+  bn_head(full.data(), table.data(), hidden.data(), 1, 0, kRows, scratch.data());
   const auto row = [&] { return static_cast<int32_t>(random() % kRows); };
-  const int32_t some[3] = {row(), row(), row()};
+  const std::vector<int32_t> some = {row(), row(), row()};
   const bn_screen screens[4] = {
       {kRows, 1, 0.0f, nullptr, 0},
-      {kRows, 1, 3.0f, some, 1},
-      {kRows - 5, 40, 0.0f, some, 3},
-      {std::max(1, row()), 1 + static_cast<int32_t>(random() % BN_SCREEN_KEEP), 0.5f, some, 2},
+      {kRows, 1, 3.0f, some.data(), 1},
+      {kRows - 5, 40, 0.0f, some.data(), 3},
+      {std::max(1, row()), 1 + static_cast<int32_t>(random() % BN_SCREEN_KEEP), 0.5f, some.data(), 2},
   };
   bn_counts counts{};
   const bn_screen &screen = screens[position % 4];
-  const std::vector<float> found = screened(hidden, screen, 1, counts);
+  const std::vector<float> found = screened(hidden.data(), &screen, 1, 1, counts);
   ++tally.positions;
   tally.rows += counts.rows;
-  if (counts.screened == 0) {
-    ++tally.whole;
-    tally.wrong += !same(found, full);
-  } else {
-    tally.wrong += !same(found, expected_row(full, screen));
-  }
-  tally.loose += !sound(hidden, full);
+  const bool whole = counts.screened == 0;
+  tally.whole += whole;
+  tally.wrong += !same(found, whole ? full : expected_row(full, screen));
+  tally.loose += !sound(hidden.data(), full);
+  tried.push_back({hidden, some, screen, full, found, whole});
+  if (tried.size() > random() % kMost) try_together(tried, 1 + static_cast<int>(random() % 3), tally);
   if (position % 64 != 0) return;
   for (int threads = 2; threads <= 4; ++threads) {
-    tally.uneven += !same(found, screened(hidden, screen, threads, counts));
+    tally.uneven += !same(found, screened(hidden.data(), &screen, 1, threads, counts));
   }
 }
 
@@ -177,15 +206,17 @@ int main() {
   for (int32_t i = 0; i < given; ++i) {
     const std::vector<float> values = read<float>(kWhole);
     std::copy(values.begin(), values.end(), hidden.begin());
-    try_position(hidden.data(), 4 * i, random, tally);
+    try_position(hidden, 4 * i, random, tally);
   }
   for (int32_t position = 0; position < positions; ++position) {
     invent(hidden, random, position);
-    try_position(hidden.data(), position, random, tally);
+    try_position(hidden, position, random, tally);
   }
-  std::printf("{\"positions\":%lld,\"whole\":%lld,\"wrong\":%lld,\"loose\":%lld,\"uneven\":%lld,\"rows\":%lld}\n",
+  std::printf("{\"positions\":%lld,\"whole\":%lld,\"wrong\":%lld,\"loose\":%lld,\"uneven\":%lld,\"apart\":%lld,"
+              "\"rows\":%lld}\n",
               static_cast<long long>(tally.positions), static_cast<long long>(tally.whole),
               static_cast<long long>(tally.wrong), static_cast<long long>(tally.loose),
-              static_cast<long long>(tally.uneven), static_cast<long long>(tally.rows));
+              static_cast<long long>(tally.uneven), static_cast<long long>(tally.apart),
+              static_cast<long long>(tally.rows));
   return 0;
 }

@@ -213,7 +213,7 @@ for (const bed of beds) {
       const { code, stdout, stderr } = await runOn(bed, program, [], input);
       assert.is(code, 0, stderr);
       const { rows, whole, ...tally } = JSON.parse(stdout.toString());
-      assert.equal(tally, { positions: positions + given.length, wrong: 0, loose: 0, uneven: 0 });
+      assert.equal(tally, { positions: positions + given.length, wrong: 0, loose: 0, uneven: 0, apart: 0 });
       // Most are screened, or there is nothing to see.
       assert.ok(whole < 0.5 * tally.positions, `${whole} of ${tally.positions} read the whole head`);
       // Hostile rows have bounds that say little, or none: with them, all that counts is that nothing is wrong.

@@ -75,16 +75,16 @@ skipping('the other matrices keep the kernel that was asked for, and its tiles c
 skipping('bytes read: a row of up for each closed gate, a column of down for each zero', () => {
   const model = { layers: 2, ffn: 50 } as Parameters<typeof readingOf>[0]['model'];
   const manifest = { bytesPerToken: 100_000, skips: { rowBytes: 640, columnBytes: 320 }, model };
-  const counts = { tokens: 4, zeros: 200, zeroColumns: 240, screened: 0, rows: 0, screenBytes: 0, headBytes: 0 };
+  const counts = { steps: 4, zeros: 200, zeroColumns: 240, screened: 0, rows: 0, screenBytes: 0, headBytes: 0 };
   const whole = { screenedTokens: 0, rowsPerScreenedToken: 0 };
   const spared = (200 * 640 + 240 * 320) / 4;
   assert.equal(readingOf(manifest, counts), { bytesPerToken: 100_000 - spared, zeros: 0.6, ...whole });
   const none = { bytesPerToken: 100_000, zeros: 0, ...whole };
-  assert.equal(readingOf(manifest, { ...counts, tokens: 0 }), none);
+  assert.equal(readingOf(manifest, { ...counts, steps: 0 }), none);
   const unskipped = { bytesPerToken: 100_000, skips: undefined, model };
   assert.equal(readingOf(unskipped, { ...counts, zeros: 0, zeroColumns: 0 }), none);
   const screened = {
-    tokens: 4,
+    steps: 4,
     zeros: 0,
     zeroColumns: 0,
     screened: 3,

@@ -121,7 +121,7 @@ Napi::Object to_js(Napi::Env env, const GenerationStats& stats) {
   set("decodeNs", stats.decode_ns);
   auto counts = Napi::Object::New(env);
   const auto count = [&](const char* name, int64_t value) { counts.Set(name, static_cast<double>(value)); };
-  count("tokens", stats.counts.tokens);
+  count("steps", stats.counts.steps);
   count("zeros", stats.counts.zeros);
   count("zeroColumns", stats.counts.zero_columns);
   count("screened", stats.counts.screened);

@@ -216,12 +216,20 @@ void Engine::run(const std::shared_ptr<Task>& task) {
   else task->end(task->cancelled() ? Ending::cancelled : Ending::done);
 }
 
+// What of the batch's logits matters, row by row; empty where somebody needs all of a row.
+std::vector<NeededLogits> Engine::needed_of(const std::vector<Part>& parts, int32_t vocab) {
+  std::vector<NeededLogits> rows;
+  for (const Part& part : parts) {
+    if (part.rows == 0) continue;
+    const std::optional<NeededLogits> needed = active_[part.index].request->needed(vocab);
+    if (!needed || part.rows > 1) return {};
+    rows.push_back(*needed);
+  }
+  return rows;
+}
+
 // Runs one batch. False: nobody has anything to run.
 bool Engine::step() {
-  struct Part {
-    size_t index;
-    int first, count, row, rows;
-  };
   const ModelSizes& info = executor_->sizes();
   std::vector<bn_token> batch;
   std::vector<Part> parts;
@@ -266,20 +274,15 @@ bool Engine::step() {
   const auto may_be_drawn = [&](const Part& part) { return part.rows == 0 || active_[part.index].request->sampler(); };
   const bool draws = executor_->draws() && std::all_of(parts.begin(), parts.end(), may_be_drawn);
   std::vector<int32_t> drawn(draws ? rows : 0);
-  // Several rows share one reading of the whole head.
-  std::optional<NeededLogits> needed;
-  if (rows == 1 && !draws) {
-    const auto part = std::find_if(parts.begin(), parts.end(), [](const Part& one) { return one.rows > 0; });
-    needed = active_[part->index].request->needed(info.vocab);
-  }
-  bn_screen screen{};
-  if (needed) {
-    screen = {needed->vocab, needed->keep, needed->margin, needed->rows.data(),
-              static_cast<int32_t>(needed->rows.size())};
+  std::vector<NeededLogits> needed;
+  if (!draws) needed = needed_of(parts, info.vocab);
+  std::vector<bn_screen> screens;
+  for (const NeededLogits& row : needed) {
+    screens.push_back({row.vocab, row.keep, row.margin, row.rows.data(), static_cast<int32_t>(row.rows.size())});
   }
   const int count = static_cast<int>(batch.size());
   if (draws) executor_->draw(batch.data(), count, drawn.data());
-  else executor_->step(batch.data(), count, logits, nullptr, executor_->cache(), needed ? &screen : nullptr);
+  else executor_->step(batch.data(), count, logits, nullptr, executor_->cache(), screens.empty() ? nullptr : screens.data());
 
   std::vector<size_t> ended;
   for (const Part& part : parts) {

@@ -61,6 +61,11 @@ class Engine {
     int slot;
   };
   using Active = Holding<SequenceRequest>;
+  // What a batch has of a sequence: `count` tokens from its token `first`, and `rows` of the logits from `row`.
+  struct Part {
+    size_t index; // in active_
+    int first, count, row, rows;
+  };
 
   void check_tokens(const std::vector<int32_t>& tokens) const;
   void enqueue(Waiting request);
@@ -68,6 +73,7 @@ class Engine {
   bool collect();
   void admit();
   void run(const std::shared_ptr<Task>& task);
+  std::vector<NeededLogits> needed_of(const std::vector<Part>& parts, int32_t vocab);
   bool step();
   bool embed();
   void drop_cancelled();

@@ -69,8 +69,8 @@ class Executor {
   virtual int64_t sequences_in_part(int positions) const = 0;
 
   // Runs `count` tokens, at most sizes().max_tokens. `logits` has room for one row per token with a logits_row, `hidden`
-  // for one per token with a hidden_row; null where there are none. `screen` is for one row at most, and says what may be
-  // left out of it. Call from one thread only.
+  // for one per token with a hidden_row; null where there are none. `screen` is null, or says of each row what may be left
+  // out of it. Call from one thread only.
   virtual void step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache,
                     const bn_screen* screen) = 0;
   void step(const bn_token* tokens, int count, float* logits, float* hidden, const Cache& cache) {

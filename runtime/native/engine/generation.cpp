@@ -10,7 +10,7 @@ constexpr double kScreenPays = 0.9;
 constexpr int kTryAgain = 64;
 
 void add(bn_counts& sum, const bn_counts& counts) {
-  sum.tokens += counts.tokens;
+  sum.steps += counts.steps;
   sum.zeros += counts.zeros;
   sum.zero_columns += counts.zero_columns;
   sum.screened += counts.screened;

@@ -16,7 +16,7 @@ constexpr float kEpsilon = 0.000009999999747378752f;
 constexpr int64_t kLayerBase = 25088, kLayerBytes = 54080;
 
 // The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after.
-constexpr int64_t kTokenBytes = 2944, kScratchBytes = 16384;
+constexpr int64_t kTokenBytes = 2944, kScratchBytes = 17472;
 constexpr int64_t kX = 0;
 constexpr int64_t kAngles = 512;
 constexpr int64_t kQ = 576;
@@ -37,7 +37,7 @@ void step(const bn_step_args *args, int32_t thread) {
   const int32_t threads = static_cast<int32_t>(args->team->threads);
   const bn_range mine = bn_share(count, 1, thread, threads); // tokens whose row-wise work this thread does
   const uint8_t *weights = args->weights;
-  if (args->counts != nullptr && count == 1 && thread == 0) ++args->counts->tokens;
+  if (args->counts != nullptr && count <= 16 && thread == 0) ++args->counts->steps;
 
   float *x = reinterpret_cast<float *>(args->workspace + count * kX);
   float *angles = reinterpret_cast<float *>(args->workspace + count * kAngles);
@@ -137,16 +137,18 @@ void step(const bn_step_args *args, int32_t thread) {
     }
     bn_barrier(args->team);
 
-    // gate_up = up weights · q; of one token, those rows only that the gate lets through
+    // gate_up = up weights · q; of few tokens, those rows only that the gate lets through
     {
       const bn_bitlinear_args linear = {
           layer_weights + 20224, floats(layer_weights + 20160), q, quant,
           gate_up + 256, 512, count, 0, scratch};
-      if (count == 1) {
-        int32_t *rows = reinterpret_cast<int32_t *>(scratch + 256);
-        const int32_t active = bn_list_rows<256>(rows, gate_up, linear.group_scales, quant->inverse_scale);
+      if (count <= 16) {
+        int32_t *rows = reinterpret_cast<int32_t *>(scratch + 4096);
+        const int32_t active = bn_list_rows<256>(rows, gate_up, 512, linear.group_scales, quant, count);
         const bn_range share = bn_share(active, 1, thread, threads);
-        bn_clear_rows(linear.y, rows, share, thread == 0, thread == threads - 1, 256);
+        for (int32_t t = 0; t < count; ++t) {
+          bn_clear_rows(linear.y + t * linear.y_stride, rows, share, thread == 0, thread == threads - 1, 256);
+        }
         bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__ref_listed(&linear, rows + share.begin, share.end - share.begin);
         if (args->counts != nullptr && thread == 0 && active < 256) args->counts->zeros += 256 - active;
       } else {
@@ -165,20 +167,20 @@ void step(const bn_step_args *args, int32_t thread) {
     }
     bn_barrier(args->team);
 
-    // x += down weights · q; of one token, without the columns that meet a zero
+    // x += down weights · q; of few tokens, without the columns that meet zeros
     {
       const bn_bitlinear_args linear = {
           layer_weights + 37696, floats(layer_weights + 37632), q, quant,
           x, 128, count, 1, scratch};
-      if (count == 1) {
-        int32_t *columns = reinterpret_cast<int32_t *>(scratch + 1024);
-        const int32_t active = bn_list_columns<256>(columns, q);
+      if (count <= 16) {
+        int32_t *columns = reinterpret_cast<int32_t *>(scratch + 16384);
+        const int32_t active = bn_list_columns<256>(columns, q, count);
         const bn_range share = bn_share(active, 4, thread, threads);
-        bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__ref_sums(reinterpret_cast<int32_t *>(scratch), linear.weights, q, columns + share.begin, share.end - share.begin);
+        bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__ref_sums(reinterpret_cast<int32_t *>(scratch), &linear, columns + share.begin, share.end - share.begin);
         if (args->counts != nullptr && thread == 0) args->counts->zero_columns += 256 - active;
         bn_barrier(args->team);
         const bn_range groups = bn_share(8, 1, thread, threads);
-        bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__ref_total(&linear, args->workspace + kTokenBytes, kScratchBytes, threads, groups.begin, groups.end);
+        bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__ref_total(&linear, args->workspace + count * kTokenBytes, kScratchBytes, threads, groups.begin, groups.end);
       } else {
         const bn_range groups = bn_share(8, 4, thread, threads);
         bn_bitlinear_i2_columns_gemm_m128k256_t16x256x4__ref(&linear, groups.begin, groups.end);
@@ -233,9 +235,9 @@ constexpr bn_kernel kKernels[] = {
     {"bn_bitlinear_i2_gemm_m128k128_t16x128x4__ref", 128, 128, 256, 2048, 4096, bn_bitlinear_i2_gemm_m128k128_t16x128x4__ref},
     {"bn_bitlinear_i2_gemv_m256k128_t16x128x1__ref", 256, 128, 1, 0, 8192, bn_bitlinear_i2_gemv_m256k128_t16x128x1__ref},
     {"bn_bitlinear_i2_gemm_m256k128_t16x128x4__ref", 256, 128, 256, 2048, 8192, bn_bitlinear_i2_gemm_m256k128_t16x128x4__ref},
-    {"bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__ref", 256, 128, 1, 1344, 16384, bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__ref},
+    {"bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__ref", 256, 128, 16, 5184, 16384, bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__ref},
     {"bn_bitlinear_i2_rows_gemm_m256k128_t16x128x4__ref", 256, 128, 256, 4096, 16384, bn_bitlinear_i2_rows_gemm_m256k128_t16x128x4__ref},
-    {"bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__ref", 128, 256, 1, 2112, 16384, bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__ref},
+    {"bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__ref", 128, 256, 16, 17472, 16384, bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__ref},
     {"bn_bitlinear_i2_columns_gemm_m128k256_t16x256x4__ref", 128, 256, 256, 16384, 16384, bn_bitlinear_i2_columns_gemm_m128k256_t16x256x4__ref},
 };
 

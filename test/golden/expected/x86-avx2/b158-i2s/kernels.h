@@ -15,7 +15,7 @@ void bn_bitlinear_i2_rows_gemv_m512k256_t16x256x1__x86_avx2(const bn_bitlinear_a
 void bn_bitlinear_i2_rows_gemv_m512k256_t16x256x1__x86_avx2_listed(const bn_bitlinear_args *args, const int32_t *rows, int32_t count);
 void bn_bitlinear_i2_rows_gemm_m512k256_t16x240x4__x86_avx2(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
-void bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2_sums(int32_t *sums, const uint8_t *weights, const int8_t *q, const int32_t *columns, int32_t count);
+void bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2_sums(int32_t *sums, const bn_bitlinear_args *args, const int32_t *columns, int32_t count);
 void bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2_total(const bn_bitlinear_args *args, const uint8_t *sums, int64_t stride, int32_t threads,
     int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_columns_gemm_m256k512_t16x240x4__x86_avx2(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);

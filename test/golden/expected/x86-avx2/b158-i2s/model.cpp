@@ -37,7 +37,7 @@ void step(const bn_step_args *args, int32_t thread) {
   const int32_t threads = static_cast<int32_t>(args->team->threads);
   const bn_range mine = bn_share(count, 1, thread, threads); // tokens whose row-wise work this thread does
   const uint8_t *weights = args->weights;
-  if (args->counts != nullptr && count == 1 && thread == 0) ++args->counts->tokens;
+  if (args->counts != nullptr && count <= 16 && thread == 0) ++args->counts->steps;
 
   float *x = reinterpret_cast<float *>(args->workspace + count * kX);
   float *angles = reinterpret_cast<float *>(args->workspace + count * kAngles);
@@ -137,16 +137,18 @@ void step(const bn_step_args *args, int32_t thread) {
     }
     bn_barrier(args->team);
 
-    // gate_up = up weights · q; of one token, those rows only that the gate lets through
+    // gate_up = up weights · q; of few tokens, those rows only that the gate lets through
     {
       const bn_bitlinear_args linear = {
           layer_weights + 85440, floats(layer_weights + 85312), q, quant,
           gate_up + 512, 1024, count, 0, scratch};
-      if (count == 1) {
-        int32_t *rows = reinterpret_cast<int32_t *>(scratch + 256);
-        const int32_t active = bn_list_rows<512>(rows, gate_up, linear.group_scales, quant->inverse_scale);
+      if (count <= 16) {
+        int32_t *rows = reinterpret_cast<int32_t *>(scratch + 4096);
+        const int32_t active = bn_list_rows<512>(rows, gate_up, 1024, linear.group_scales, quant, count);
         const bn_range share = bn_share(active, 1, thread, threads);
-        bn_clear_rows(linear.y, rows, share, thread == 0, thread == threads - 1, 512);
+        for (int32_t t = 0; t < count; ++t) {
+          bn_clear_rows(linear.y + t * linear.y_stride, rows, share, thread == 0, thread == threads - 1, 512);
+        }
         bn_bitlinear_i2_rows_gemv_m512k256_t16x256x1__x86_avx2_listed(&linear, rows + share.begin, share.end - share.begin);
         if (args->counts != nullptr && thread == 0 && active < 512) args->counts->zeros += 512 - active;
       } else {
@@ -165,20 +167,20 @@ void step(const bn_step_args *args, int32_t thread) {
     }
     bn_barrier(args->team);
 
-    // x += down weights · q; of one token, without the columns that meet a zero
+    // x += down weights · q; of few tokens, without the columns that meet zeros
     {
       const bn_bitlinear_args linear = {
           layer_weights + 120320, floats(layer_weights + 120256), q, quant,
           x, 256, count, 1, scratch};
-      if (count == 1) {
-        int32_t *columns = reinterpret_cast<int32_t *>(scratch + 1024);
-        const int32_t active = bn_list_columns<512>(columns, q);
+      if (count <= 16) {
+        int32_t *columns = reinterpret_cast<int32_t *>(scratch + 16384);
+        const int32_t active = bn_list_columns<512>(columns, q, count);
         const bn_range share = bn_share(active, 4, thread, threads);
-        bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2_sums(reinterpret_cast<int32_t *>(scratch), linear.weights, q, columns + share.begin, share.end - share.begin);
+        bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2_sums(reinterpret_cast<int32_t *>(scratch), &linear, columns + share.begin, share.end - share.begin);
         if (args->counts != nullptr && thread == 0) args->counts->zero_columns += 512 - active;
         bn_barrier(args->team);
         const bn_range groups = bn_share(16, 1, thread, threads);
-        bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2_total(&linear, args->workspace + kTokenBytes, kScratchBytes, threads, groups.begin, groups.end);
+        bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2_total(&linear, args->workspace + count * kTokenBytes, kScratchBytes, threads, groups.begin, groups.end);
       } else {
         const bn_range groups = bn_share(16, 4, thread, threads);
         bn_bitlinear_i2_columns_gemm_m256k512_t16x240x4__x86_avx2(&linear, groups.begin, groups.end);
@@ -231,9 +233,9 @@ constexpr bn_kernel kKernels[] = {
     {"bn_bitlinear_i2_gemm_m512k256_t16x240x4__x86_avx2", 512, 256, 256, 4096, 32768, bn_bitlinear_i2_gemm_m512k256_t16x240x4__x86_avx2},
     {"bn_bitlinear_i2_gemv_m256k256_t32x240x1__x86_avx2", 256, 256, 1, 0, 16384, bn_bitlinear_i2_gemv_m256k256_t32x240x1__x86_avx2},
     {"bn_bitlinear_i2_gemm_m256k256_t16x240x4__x86_avx2", 256, 256, 256, 4096, 16384, bn_bitlinear_i2_gemm_m256k256_t16x240x4__x86_avx2},
-    {"bn_bitlinear_i2_rows_gemv_m512k256_t16x256x1__x86_avx2", 512, 256, 1, 2368, 32768, bn_bitlinear_i2_rows_gemv_m512k256_t16x256x1__x86_avx2},
+    {"bn_bitlinear_i2_rows_gemv_m512k256_t16x256x1__x86_avx2", 512, 256, 16, 6208, 32768, bn_bitlinear_i2_rows_gemv_m512k256_t16x256x1__x86_avx2},
     {"bn_bitlinear_i2_rows_gemm_m512k256_t16x240x4__x86_avx2", 512, 256, 256, 4096, 32768, bn_bitlinear_i2_rows_gemm_m512k256_t16x240x4__x86_avx2},
-    {"bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2", 256, 512, 1, 3136, 32768, bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2},
+    {"bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2", 256, 512, 16, 18496, 32768, bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2},
     {"bn_bitlinear_i2_columns_gemm_m256k512_t16x240x4__x86_avx2", 256, 512, 256, 32768, 32768, bn_bitlinear_i2_columns_gemm_m256k512_t16x240x4__x86_avx2},
 };
 

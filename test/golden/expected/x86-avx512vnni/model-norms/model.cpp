@@ -50,7 +50,7 @@ void step(const bn_step_args *args, int32_t thread) {
   const int32_t threads = static_cast<int32_t>(args->team->threads);
   const bn_range mine = bn_share(count, 1, thread, threads); // tokens whose row-wise work this thread does
   const uint8_t *weights = args->weights;
-  if (args->counts != nullptr && count == 1 && thread == 0) ++args->counts->tokens;
+  if (args->counts != nullptr && count <= 16 && thread == 0) ++args->counts->steps;
 
   float *x = reinterpret_cast<float *>(args->workspace + count * kX);
   float *angles = reinterpret_cast<float *>(args->workspace + count * kAngles);
