@@ -375,6 +375,8 @@ export function modelView(plan: Plan, target: Target, choices: readonly Choice[]
     layerBytes: weights.layerBytes,
     tokenBytes: plan.workspaceBytes,
     scratchBytes: pad64(Math.max(4 * widest, scores, panels, headRows, screen)),
+    /** Scores of one token, of all its heads. */
+    sharedBytes: 4 * hyper.heads * pad16(hyper.context),
     few: FEW_TOKENS,
     skips: linears.some(({ skips }) => skips !== undefined),
     buffers: plan.buffers.map(bufferView),

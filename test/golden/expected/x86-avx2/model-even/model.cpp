@@ -15,8 +15,9 @@ constexpr float kEpsilon = 0.000009999999747378752f;
 // The weights file: tables first, then one stretch of kLayerBytes for each layer.
 constexpr int64_t kLayerBase = 25088, kLayerBytes = 54080;
 
-// The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after.
-constexpr int64_t kTokenBytes = 2944, kScratchBytes = 17472;
+// The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after, and
+// in the end what threads share.
+constexpr int64_t kTokenBytes = 2944, kScratchBytes = 17472, kSharedBytes = 2048;
 constexpr int64_t kX = 0;
 constexpr int64_t kAngles = 512;
 constexpr int64_t kQ = 576;
@@ -29,7 +30,7 @@ constexpr int64_t kHidden = 576;
 inline const float *floats(const uint8_t *p) { return reinterpret_cast<const float *>(p); }
 
 int64_t workspace_bytes(int32_t tokens, int32_t threads) {
-  return tokens * kTokenBytes + threads * kScratchBytes;
+  return tokens * kTokenBytes + threads * kScratchBytes + kSharedBytes;
 }
 
 void step(const bn_step_args *args, int32_t thread) {
@@ -49,6 +50,7 @@ void step(const bn_step_args *args, int32_t thread) {
   float *hidden = reinterpret_cast<float *>(args->workspace + count * kHidden);
   uint8_t *scratch = args->workspace + count * kTokenBytes + thread * kScratchBytes;
   float *row = reinterpret_cast<float *>(scratch);
+  float *shared = reinterpret_cast<float *>(args->workspace + count * kTokenBytes + threads * kScratchBytes);
 
   // x = embedding of each token, and the angles of its position
   for (int32_t t = mine.begin; t < mine.end; ++t) {
@@ -88,7 +90,7 @@ void step(const bn_step_args *args, int32_t thread) {
     bn_barrier(args->team);
 
     // attended = attention of the queries over the cache
-    bn_attention(args, layer, qkv, attended, row, thread);
+    bn_attention(args, layer, qkv, attended, row, shared, thread);
     bn_barrier(args->team);
 
     // attn_sub_norm of attended, to int8
