@@ -1,6 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
+/** The architecture of programs for WebAssembly: every machine has it, in Node or in a browser. */
+export const WASM = 'wasm32';
+
 /** The machine as kernels see it. */
 export interface Machine {
   /** `x86-64`, `aarch64`, or Node's own name for anything else. */
@@ -10,6 +13,10 @@ export interface Machine {
   /** The CPU's own name, for reports. */
   readonly cpu: string;
 }
+
+/** Whether a machine runs programs of an architecture; `any` is that of code that fits the machine it was built on. */
+export const runsOn = (arch: string, machine: Pick<Machine, 'arch'>): boolean =>
+  arch === 'any' || arch === WASM || arch === machine.arch;
 
 const ARCH: Record<string, string> = { x64: 'x86-64', arm64: 'aarch64' };
 

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
+import { threadEntry } from '../../thread-entry.ts';
 import type { SourceIR } from '../import/source.ts';
 import { type Answer, type Request, unpackError } from './message.ts';
 import { runTask, type TaskInput, type TaskName, type TaskOutput } from './tasks.ts';
@@ -9,14 +10,6 @@ import { Workbench } from './workbench.ts';
 const MOST_THREADS = 8;
 /** What is over in a moment is not worth starting a thread for. */
 const WORTH_BYTES = 32 << 20;
-
-/** What a thread runs first: JavaScript in the package, and in the sources what tsx makes of it, which it must be told. */
-function entryOf(): string {
-  if (import.meta.url.endsWith('.js')) return `import(${JSON.stringify(new URL('./thread.js', import.meta.url))})`;
-  const thread = JSON.stringify(new URL('./thread.ts', import.meta.url));
-  const tsx = JSON.stringify(import.meta.resolve('tsx/esm/api'));
-  return `import(${tsx}).then(({ register }) => { register(); return import(${thread}); })`;
-}
 
 interface Thread {
   readonly worker: Worker;
@@ -75,7 +68,7 @@ export class Pool implements AsyncDisposable {
 function startThread(ir: SourceIR): Thread {
   const waiting: Thread['waiting'] = new Map();
   // The process's own options, such as --input-type, need not suit a thread.
-  const worker = new Worker(entryOf(), { eval: true, workerData: ir, execArgv: [] });
+  const worker = new Worker(threadEntry(import.meta.url, './thread'), { eval: true, workerData: ir, execArgv: [] });
   const fail = (error: unknown) => {
     for (const { reject } of waiting.values()) reject(error);
     waiting.clear();
