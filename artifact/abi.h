@@ -26,7 +26,8 @@ typedef struct bn_team {
   uint32_t arrived;
   uint8_t pad1[60];
   uint32_t phase;
-  uint8_t pad2[60];
+  uint32_t sleepers; /* those that sleep until `phase` changes, where they have to be woken */
+  uint8_t pad2[56];
 } bn_team;
 
 /* One token to process. Tokens of one sequence appear in order of position; their positions follow on without a gap

@@ -4,14 +4,15 @@ import { armNeon } from './arm-neon/target.ts';
 import { cuda } from './cuda/target.ts';
 import { ref } from './ref/target.ts';
 import { canRun, type GpuTarget, type Target } from './target.ts';
+import { wasmSimd128 } from './wasm-simd128/target.ts';
 import { x86Avx2 } from './x86-avx2/target.ts';
 import { x86Avx512vnni } from './x86-avx512vnni/target.ts';
 
 export { cuda } from './cuda/target.ts';
 export { type CpuTarget, canRun, type GpuTarget, isGpu, type Target } from './target.ts';
 
-/** Every CPU target, the portable one first. Selection, tests and benches take theirs from here. */
-export const targets: readonly Target[] = [ref, x86Avx2, x86Avx512vnni, armNeon];
+/** Every target but the GPUs', the portable one first. Selection, tests and benches take theirs from here. */
+export const targets: readonly Target[] = [ref, x86Avx2, x86Avx512vnni, armNeon, wasmSimd128];
 
 /** The best target for a machine. */
 export function nativeTarget(machine: Machine = probeMachine()): Target {

@@ -1,11 +1,11 @@
-import type { Machine } from '../artifact/machine.ts';
+import { type Machine, runsOn } from '../artifact/machine.ts';
 
 /** A machine that kernels are written for: a folder here with this description and the header its templates call. */
 export interface CpuTarget {
   readonly id: string;
   /** In a sentence, for `bitnet targets`. */
   readonly title: string;
-  /** `x86-64` or `aarch64`; `any` is whatever the code is built on. */
+  /** `x86-64`, `aarch64` or `wasm32`; `any` is whatever the code is built on. */
   readonly arch: string;
   /** CPU features its code uses, as Linux names them. */
   readonly features: readonly string[];
@@ -43,6 +43,6 @@ export const isGpu = (target: CpuTarget | GpuTarget): target is GpuTarget => 'ar
 
 /** Whether a machine can run the code of a target. */
 export function canRun(target: Pick<Target, 'arch' | 'features'>, machine: Machine): boolean {
-  if (target.arch !== 'any' && target.arch !== machine.arch) return false;
+  if (!runsOn(target.arch, machine)) return false;
   return target.features.every((feature) => machine.features.has(feature));
 }

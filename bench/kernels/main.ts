@@ -2,12 +2,13 @@
 // can do:
 //   npm run bench:kernels [-- --shape 2b4t] [--target ID] [--kernel i2,tl2] [--threads 1]
 //                          [--out FILE]: the figures as JSON, too
+
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import benny from 'benny';
 import Table from 'cli-table3';
-import { probeMachine } from '../../artifact/machine.ts';
+import { probeMachine, WASM } from '../../artifact/machine.ts';
 import { families, LAYOUTS } from '../../compiler/kernels/index.ts';
 import type { KernelSpec } from '../../compiler/kernels/spec.ts';
 import { planModel } from '../../compiler/passes/index.ts';
@@ -142,9 +143,9 @@ const plan = planModel(sketch({ ...shapeByName(values.shape), layers: 1 }));
 const folder = temporaryFolder('bench');
 const bench = new KernelBench(Number(values.threads));
 const { beds } = await testBeds();
-// An emulator's speed says nothing.
+// An emulator's speed says nothing, and native code cannot call WebAssembly.
 const native = beds.filter(
-  ({ target, emulator }) => emulator.length === 0 && (values.target ?? target.id) === target.id,
+  ({ target, emulator }) => emulator.length === 0 && target.arch !== WASM && (values.target ?? target.id) === target.id,
 );
 if (native.length === 0) console.log(`this machine runs no target '${values.target}'`);
 const results: TargetFigures[] = [];

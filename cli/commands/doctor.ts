@@ -1,6 +1,7 @@
 import { freemem, totalmem } from 'node:os';
 import type { Command } from 'commander';
-import { probeMachine } from '../../artifact/machine.ts';
+import { probeMachine, WASM } from '../../artifact/machine.ts';
+import { findCompiler } from '../../compiler/build/toolchain.ts';
 import { BitnetError } from '../../errors.ts';
 import { loadAddon } from '../../runtime/src/addon.ts';
 import { targets } from '../../targets/index.ts';
@@ -64,6 +65,7 @@ async function examine() {
     await checkTool('cmake', 'builds the programs of models', true),
     ...(await checkCross()),
     ...listed.flatMap(checkGpu),
+    await checkWasm(),
   ];
   const used = new Set(targets.flatMap((target) => target.features));
   return {
@@ -151,6 +153,20 @@ function checkGpu(target: Awaited<ReturnType<typeof listTargets>>[number]): Chec
   if (!('gpus' in target)) return [];
   const detail = target.obstacle ?? target.gpus.map(({ name }) => name).join(', ');
   return [{ name: 'GPU', ok: target.gpus.length > 0, detail, needed: false, fix: null }];
+}
+
+/** What builds programs in WebAssembly. */
+async function checkWasm(): Promise<Check> {
+  const target = targets.find(({ arch }) => arch === WASM)!;
+  const check = { name: target.id, needed: false };
+  try {
+    const { command, version, relaxed } = await findCompiler(target);
+    const note = relaxed ? '' : ', which has no relaxed SIMD: clang 17 and later have it';
+    return { ...check, ok: true, detail: `built by ${command}: ${version}${note}`, fix: null };
+  } catch (error) {
+    if (!(error instanceof BitnetError)) throw error;
+    return { ...check, ok: false, detail: error.message, fix: error.hint ?? null };
+  }
 }
 
 function print({ machine, checks, targets: listed }: Awaited<ReturnType<typeof examine>>, io: Io): string {

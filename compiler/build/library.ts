@@ -1,18 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { cp, mkdir, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, extname, join } from 'node:path';
+import { WASM } from '../../artifact/machine.ts';
 import type { Target } from '../../targets/target.ts';
 import type { Choice } from '../passes/select-kernels.ts';
-import { renderBuildScript, type Source } from '../render/index.ts';
+import { renderBuildScript, type Source, unitsOf } from '../render/index.ts';
 import type { Program } from './artifact.ts';
 import { cacheFolder } from './cache-folder.ts';
 import { buildLibrary } from './cmake.ts';
 import { sha256 } from './fingerprint.ts';
 import { withLock } from './lock.ts';
 import type { Compiler } from './toolchain.ts';
+import { buildModule } from './wasm.ts';
 
 /** File name of the library in a target's folder. */
-export const LIBRARY = 'model.so';
+export const libraryFile = ({ arch }: Target): string => (arch === WASM ? 'model.wasm' : 'model.so');
 
 /** Identifies a library by everything that goes into it. */
 export function libraryKey(sources: readonly Source[], target: Target, compiler: Compiler): string {
@@ -30,7 +32,7 @@ export function cpuProgram(
   const write = async (folder: string, signal?: AbortSignal) => {
     await writeLibrary(folder, sources, target, compiler, signal);
   };
-  return { target, choices, compiler, key: libraryKey(sources, target, compiler), library: LIBRARY, write };
+  return { target, choices, compiler, key: libraryKey(sources, target, compiler), library: libraryFile(target), write };
 }
 
 /**
@@ -47,13 +49,16 @@ export async function writeLibrary(
   const key = libraryKey(sources, target, compiler);
   await mkdir(folder, { recursive: true });
   for (const { file, text } of [...sources, renderBuildScript(sources, target, key)]) {
+    await mkdir(dirname(join(folder, file)), { recursive: true });
     await writeFile(join(folder, file), text);
   }
   const build = async () => {
-    await buildLibrary(folder, target, compiler, signal);
+    if (target.arch === WASM) await buildModule(folder, unitsOf(sources), target, key, compiler, signal);
+    else await buildLibrary(folder, target, compiler, signal);
     await rm(join(folder, 'build'), { recursive: true });
   };
-  await withCachedLibrary(join(folder, LIBRARY), `${key}.so`, build, signal);
+  const library = join(folder, libraryFile(target));
+  await withCachedLibrary(library, `${key}${extname(library)}`, build, signal);
   return key;
 }
 

@@ -12,7 +12,7 @@ export interface ToolRun {
 }
 
 /** Lines of a failed build worth showing: the errors, or the end of it. */
-function excerpt(log: string): string {
+export function excerpt(log: string): string {
   const lines = log.trimEnd().split('\n');
   const errors = lines.filter((line) => /\berror\b/i.test(line));
   return (errors.length > 0 ? errors.slice(0, 5) : lines.slice(-8)).join('\n');

@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { WASM } from '../../artifact/machine.ts';
 import { packageRoot } from '../../package-root.ts';
 import type { Target } from '../../targets/target.ts';
 import type { Plan } from '../ir/plan.ts';
@@ -18,6 +19,7 @@ import {
   screenView,
   tableView,
 } from './views.ts';
+import { renderModuleScript } from './wasm-module.ts';
 
 /** A file of the generated program. */
 export interface Source {
@@ -39,7 +41,17 @@ function headers(target: Target): Source[] {
     copied('team.h', join(templateFolder(), 'team.h')),
     copied('skip.h', join(packageRoot(), 'targets', target.id, 'skip.h')),
     copied('lists.h', join(templateFolder(), 'lists.h')),
+    ...library(target),
   ];
+}
+
+/** What stands in for the C++ library, of a target that there is none for. */
+function library(target: Target): Source[] {
+  if (target.arch !== WASM) return [];
+  const folder = join(packageRoot(), 'targets', target.id, 'include');
+  return readdirSync(folder)
+    .sort()
+    .map((file) => copied(`include/${file}`, join(folder, file)));
 }
 
 /** Writes one kernel. */
@@ -57,6 +69,7 @@ export function renderSources(plan: Plan, target: Target, choices: readonly Choi
     rendered('kernels.h', kernelsView(plan, choices)),
     ...distinctKernels(choices).map((spec) => renderKernel(spec, target)),
     rendered('embedding.cpp', tableView(embedding, target)),
+    copied('angles.h', join(templateFolder(), 'angles.h')),
     rendered('attention.cpp', attentionView(plan, target)),
     rendered('head.cpp', tableView(headTable(plan), target)),
     ...(screen
@@ -81,9 +94,14 @@ export function renderKernels(specs: readonly KernelSpec[], target: Target, maxT
   ];
 }
 
+/** The files that are compiled. */
+export const unitsOf = (sources: readonly Source[]): string[] =>
+  sources.map(({ file }) => file).filter((file) => file.endsWith('.cpp'));
+
 /** Writes the build script of those sources. */
 export function renderBuildScript(sources: readonly Source[], target: Target, key: string): Source {
-  const files = sources.map(({ file }) => file).filter((file) => file.endsWith('.cpp'));
+  const files = unitsOf(sources);
+  if (target.arch === WASM) return { file: 'build.sh', text: renderModuleScript(files, target, key) };
   const tiled = files.filter((file) => file.includes('_gemm_') || file === 'probe.cpp');
   return {
     file: 'CMakeLists.txt',

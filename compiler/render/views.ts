@@ -99,12 +99,18 @@ export function kernelView(spec: KernelSpec, target: Target) {
   };
 }
 
-/** The encodings that store one number after the other: C++ type, and the primitive that loads a vector. */
+/** The encodings that store one number after the other: C++ type, and what loads sixteen. */
 const PLAIN: Partial<Record<Encoding, { format: string; type: string; load: string }>> = {
-  f32: { format: 'float32', type: 'float', load: 'bn_load' },
-  f16: { format: 'float16', type: 'uint16_t', load: 'bn_load_f16' },
-  bf16: { format: 'bfloat16', type: 'uint16_t', load: 'bn_load_bf16' },
+  f32: { format: 'float32', type: 'float', load: 'bn_load16' },
+  f16: { format: 'float16', type: 'uint16_t', load: 'bn_load16_f16' },
+  bf16: { format: 'bfloat16', type: 'uint16_t', load: 'bn_load16_bf16' },
 };
+
+/** Of sixteen floats, which sums run in: how many fit the registers. */
+const sixteens = ({ registers, lanes }: Target): number => registers / (16 / lanes);
+
+/** Whether vectors are so few that four of those, and what is multiplied into them, do not fit. */
+const cramped = (target: Target): boolean => target.lanes > 1 && sixteens(target) < 8;
 
 /** View of embedding.cpp and head.cpp: a table of rows in the model file's own encoding. */
 export function tableView(tensor: PackedTensor, target: Target) {
@@ -123,8 +129,9 @@ export function tableView(tensor: PackedTensor, target: Target) {
     tail,
     whole: cols - tail,
     rowBytes: encodedBytes(encoding, [cols]),
-    /** Tokens whose sums with four rows are in registers at once. */
-    tileTokens: target.registers / (16 / target.lanes) >= 32 ? 4 : null,
+    /** Rows whose sums are in registers at once, if there are several, and tokens with them. */
+    tileRows: cramped(target) ? null : 4,
+    tileTokens: sixteens(target) >= 32 ? 4 : null,
   };
 }
 
@@ -167,7 +174,7 @@ export function attentionView(plan: Plan, target: Target) {
     begin: flags.windowed ? 'begin' : '0',
     window: flags.windowed ? 'window, ' : '',
     tokenBlock: TOKEN_BLOCK,
-    queries: roomy ? 8 : 4,
+    queries: roomy ? 8 : cramped(target) ? 2 : 4,
     wide: roomy && headRow % 32 === 0 ? 2 : 1,
     run: RUN,
   };

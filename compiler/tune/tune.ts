@@ -1,12 +1,13 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { WASM } from '../../artifact/machine.ts';
 import { BitnetError } from '../../errors.ts';
 import { estimate } from '../../statistics.ts';
 import { cuda, nativeTarget, parseTargets, requireRunnable, type Target } from '../../targets/index.ts';
 import { cacheFolder } from '../build/cache-folder.ts';
 import { sha256 } from '../build/fingerprint.ts';
-import { LIBRARY, libraryKey, writeLibrary } from '../build/library.ts';
+import { libraryFile, libraryKey, writeLibrary } from '../build/library.ts';
 import { withLock } from '../build/lock.ts';
 import { type Compiler, findCompiler } from '../build/toolchain.ts';
 import { resolveModel } from '../hub/resolve.ts';
@@ -107,6 +108,9 @@ export function tuneModel(source: string, runtime: TuningRuntime, options: TuneO
     const [target, ...more] = parseTargets(options.target ?? nativeTarget().id);
     if (!target || more.length > 0) throw new BitnetError('a model is tuned for one target at a time');
     requireRunnable(target.id);
+    if (target.arch === WASM) {
+      throw new BitnetError(`target ${target.id} cannot be tuned: its speed is another in each engine that runs it`);
+    }
     if (!(options.threads >= 1)) throw new BitnetError(`option threads is ${options.threads}: it must be 1 or more`);
     const tuning = new Tuning(source, ir, target, await findCompiler(target), runtime, options);
     const onWait = () => tuning.report('lock', 'waiting for another tuning on this machine');
@@ -269,7 +273,7 @@ class Tuning {
     this.report('build', `building ${what} on ${availableParallelism()} cores`);
     await rm(folder, { recursive: true, force: true });
     await writeLibrary(folder, sources, this.#target, this.#compiler, signal);
-    return { library: join(folder, LIBRARY), key, folder };
+    return { library: join(folder, libraryFile(this.#target)), key, folder };
   }
 
   async #measure(bench: Workbench, group: Group, milliseconds: number): Promise<void> {

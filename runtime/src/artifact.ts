@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import { type Machine, probeMachine } from '../../artifact/machine.ts';
+import { type Machine, probeMachine, runsOn } from '../../artifact/machine.ts';
 import {
   ABI_VERSION,
   ARTIFACT_FORMAT,
@@ -112,7 +112,7 @@ export function chooseTarget(manifest: Manifest, wanted?: string, machine: Machi
 /** What the machine lacks for a target, or undefined. */
 function whyNot(target: TargetEntry, machine: Machine): string | undefined {
   if (target.arch === GPU) return undefined; // the engine asks the driver, and says why not
-  if (target.arch !== 'any' && target.arch !== machine.arch) return `it is for ${target.arch}, this is ${machine.arch}`;
+  if (!runsOn(target.arch, machine)) return `it is for ${target.arch}, this is ${machine.arch}`;
   const missing = target.features.filter((feature) => !machine.features.has(feature));
   return missing.length > 0 ? `the CPU lacks ${missing.join(', ')}` : undefined;
 }

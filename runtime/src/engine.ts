@@ -1,5 +1,7 @@
+import { WASM } from '../../artifact/machine.ts';
 import { BitnetError } from '../../errors.ts';
 import { type EngineFacts, loadAddon, type NativeEngine, type NativeOpenOptions, type NativeOutput } from './addon.ts';
+import { openWasmFiles } from './wasm/node.ts';
 
 /** The engine's error: what is wrong, and on a second line what to do about it. */
 export function engineError(text: string, cause?: unknown): BitnetError {
@@ -7,21 +9,23 @@ export function engineError(text: string, cause?: unknown): BitnetError {
   return new BitnetError(message!, { ...(hint ? { hint } : {}), cause });
 }
 
-/** The native engine, its requests as async iterators. */
+/** An engine, native or in WebAssembly, its requests as async iterators. */
 export class Engine {
   readonly facts: EngineFacts;
   readonly #native: NativeEngine;
   readonly #waiters: Map<number, () => void>;
   #disposed: Promise<void> | undefined;
 
-  /** Opens a compiled model. @throws BitnetError where it is not what the manifest says */
-  static async open(options: NativeOpenOptions, uploaded: (share: number) => void): Promise<Engine> {
+  /** Opens a compiled model of that architecture. @throws BitnetError where it is not what the manifest says */
+  static async open(arch: string, options: NativeOpenOptions, uploaded: (share: number) => void): Promise<Engine> {
     // The addon holds on to the callback: it must not hold on to the engine, which could then never be collected.
     const waiters = new Map<number, () => void>();
+    const wake = (id: number) => waiters.get(id)?.();
     try {
-      const native = await loadAddon().open(options, (id) => waiters.get(id)?.(), uploaded);
-      return new Engine(native, waiters);
+      const opening = arch === WASM ? openWasmFiles(options, wake) : loadAddon().open(options, wake, uploaded);
+      return new Engine(await opening, waiters);
     } catch (cause) {
+      if (cause instanceof BitnetError) throw cause;
       throw engineError((cause as Error).message, cause);
     }
   }

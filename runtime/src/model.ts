@@ -133,7 +133,7 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
     chunk: checked.prefillChunk ?? (onGpu ? GPU_CHUNK : CPU_CHUNK),
     devices: Int32Array.from(devices),
   };
-  const engine = await Engine.open(engineOptions, uploaded);
+  const engine = await Engine.open(entry.arch, engineOptions, uploaded);
   if (signal?.aborted) {
     await engine.dispose();
     throw signal.reason;

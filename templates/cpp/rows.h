@@ -15,6 +15,11 @@
 #define BN_UNROLL _Pragma("GCC unroll 32")
 #endif
 
+// Column quads of a tile, one after the other in the code where the target does not want a loop of them.
+#ifndef BN_QUADS
+#define BN_QUADS BN_UNROLL
+#endif
+
 // Sixteen values, whatever the width of the target's vectors. Sums run in sixteen lanes and are folded in one order, so
 // every target rounds alike: logits are equal bit for bit on all of them.
 struct bn_f32x16 {
@@ -30,6 +35,23 @@ static inline bn_f32x16 bn_zero16() {
 static inline bn_f32x16 bn_load16(const float *p) {
   bn_f32x16 values;
   BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) values.part[i] = bn_load(p + i * BN_LANES);
+  return values;
+}
+
+// float16 values; some targets make two vectors of them at once.
+static inline bn_f32x16 bn_load16_f16(const uint16_t *p) {
+  bn_f32x16 values;
+#ifdef BN_LOAD_F16_PAIR
+  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; i += 2) bn_load_f16_pair(values.part + i, p + i * BN_LANES);
+#else
+  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) values.part[i] = bn_load_f16(p + i * BN_LANES);
+#endif
+  return values;
+}
+
+static inline bn_f32x16 bn_load16_bf16(const uint16_t *p) {
+  bn_f32x16 values;
+  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) values.part[i] = bn_load_bf16(p + i * BN_LANES);
   return values;
 }
 

@@ -103,9 +103,26 @@ void look_up(Tables tables, Add add, Unpack unpack) {
   write_all(out);
 }
 
+// Of three rows of 16 each: a * b + c.
+void fused() {
+  const std::vector<float> in = read_all<float>();
+  std::vector<float> out;
+  for (size_t at = 0; at < in.size(); at += 48) {
+    float row[16];
+    for (int i = 0; i < 16; i += BN_LANES) {
+      const float *a = &in[at + i];
+      bn_store(row + i, bn_fma(bn_load(a), bn_load(a + 16), bn_load(a + 32)));
+    }
+    out.insert(out.end(), row, row + 16);
+  }
+  write_all(out);
+}
+
 int run(const std::string &name) {
   if (name == "exp") {
     each_vector<float, float>([](float *y, const float *x) { bn_store(y, bn_exp(bn_load(x))); });
+  } else if (name == "fma") {
+    fused();
   } else if (name == "round") {
     each_vector<float, float>([](float *y, const float *x) { bn_store(y, bn_round(bn_load(x))); });
   } else if (name == "reduce_add") {

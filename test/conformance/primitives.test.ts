@@ -13,7 +13,7 @@ import { render } from '../../compiler/render/environment.ts';
 import { kernelsView, tableView } from '../../compiler/render/views.ts';
 import { packageRoot } from '../../package-root.ts';
 import type { Target } from '../../targets/index.ts';
-import { type Bed, runOn, skip, testBeds } from '../support/beds.ts';
+import { type ProgramBed, programBeds, runOn, skip, testBeds } from '../support/beds.ts';
 import { sketch } from '../support/model-ir.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
@@ -65,7 +65,7 @@ ${entries.join('\n')}
 `;
 }
 
-async function build({ target, compiler }: Bed, folder: string): Promise<string> {
+async function build({ target, compiler, flags: own }: ProgramBed, folder: string): Promise<string> {
   mkdirSync(folder, { recursive: true });
   const root = packageRoot();
   writeFileSync(join(folder, 'decoders.h'), decodersHeader(target));
@@ -73,13 +73,14 @@ async function build({ target, compiler }: Bed, folder: string): Promise<string>
   copyFileSync(join(root, 'test', 'conformance', 'primitives.cpp'), join(folder, 'primitives.cpp'));
   const includes = [folder, join(root, 'targets', target.id), join(root, 'templates', 'cpp'), join(root, 'artifact')];
   const program = join(folder, 'primitives');
-  const flags = ['-std=c++20', '-O2', '-Wall', '-Wextra', '-Werror', '-ffp-contract=off', ...target.flags];
+  const flags = ['-std=c++20', '-O2', '-Wall', '-Wextra', '-Werror', '-ffp-contract=off', ...target.flags, ...own];
   const source = join(folder, 'primitives.cpp');
   await execFile(compiler.command, [...flags, ...includes.map((path) => `-I${path}`), source, '-o', program]);
   return program;
 }
 
 const { beds, absent } = await testBeds();
+const { programs, absent: without } = programBeds(beds);
 const primitives = suite('primitives');
 const folder = temporaryFolder('primitives');
 
@@ -98,6 +99,23 @@ function halfToEven(value: number): number {
   const rest = value - floor;
   if (rest !== 0.5) return Math.round(value);
   return floor % 2 === 0 ? floor : floor + 1;
+}
+
+/** a * b + c rounded to float32 once. In units of 2^-298 all three terms are whole numbers. */
+function fusedValue(a: number, b: number, c: number): number {
+  if (![a, b, c].every(Number.isFinite)) return a * b + c;
+  const units = (value: number) => BigInt(value * 2 ** 149);
+  const exact = units(a) * units(b) + units(c) * 2n ** 149n;
+  if (exact === 0n) return a * b + c;
+  const magnitude = exact < 0n ? -exact : exact;
+  // As many bits as a float has there, the rest rounded to even.
+  const drop = BigInt(Math.max(magnitude.toString(2).length - 24, 149));
+  let kept = magnitude >> drop;
+  const rest = magnitude - (kept << drop);
+  const half = 1n << (drop - 1n);
+  if (rest > half || (rest === half && kept % 2n === 1n)) kept++;
+  const value = Number(kept) * 2 ** (Number(drop) - 149) * 2 ** -149;
+  return Math.fround(exact < 0n ? -value : value);
 }
 
 /** The value of a float16, from its definition. */
@@ -122,11 +140,12 @@ function assertClose(actual: Float32Array, expected: (i: number) => number, rela
   assert.is(bad, -1, `value ${bad} is ${actual[bad]}, not ${expected(bad)}`);
 }
 
-function registerFor(bed: Bed): void {
-  const { id, lanes } = bed.target;
+function registerFor(bed: ProgramBed): void {
+  const { lanes } = bed.target;
+  const id = bed.label;
   let building: Promise<string> | undefined;
   const apply = async (name: string, input: ArrayBufferView): Promise<ArrayBuffer> => {
-    building ??= build(bed, join(folder, id));
+    building ??= build(bed, join(folder, id.replace(/\W+/g, '-')));
     const { code, stdout, stderr } = await runOn(bed, await building, [name], bytesOf(input));
     assert.is(code, 0, stderr);
     return copied(stdout);
@@ -150,6 +169,32 @@ function registerFor(bed: Bed): void {
     const y = await floats('exp', x);
     for (const i of [0, 1, 2, 6, 15]) assert.ok(y[i] >= 0 && y[i] < 1.3e-38, `e^${x[i]} is ${y[i]}`);
     for (const i of [3, 4, 5]) assert.ok(y[i] > 1e38 && Number.isFinite(y[i]), `e^${x[i]} is ${y[i]}`);
+  });
+
+  primitives(`${id}: bn_fma rounds once`, async () => {
+    const random = new Random(5);
+    const pick = <T>(values: readonly T[]): T => values[random.integer(values.length)]!;
+    // Short factors, whose products end half-way between two floats, and what tips the balance; all magnitudes, also subnormal.
+    const factor = () => pick([1, -1]) * (1 + random.integer(4096) / 4096) * 2 ** pick([0, 1, -3, -60, -70, 60]);
+    const addend = () =>
+      pick([1, -1]) * pick([0, 1, 1 + 2 ** -23, 2 ** -12, 2 ** -30, 2 ** -100, 2 ** -126, 2 ** -149, 2 ** 24, 2 ** 70]);
+    const rows = Array.from({ length: 512 }, () => [
+      Array.from({ length: 16 }, factor),
+      Array.from({ length: 16 }, factor),
+      Array.from({ length: 16 }, addend),
+    ]);
+    rows.push(
+      [Array(16).fill(3e38), Array(16).fill(2), Array(16).fill(-1)],
+      [Array(16).fill(Infinity), Array(16).fill(0), Array(16).fill(1)],
+    );
+    const y = await floats('fma', Float32Array.from(rows.flat(2)));
+    rows.forEach(([a, b, c], row) => {
+      for (let i = 0; i < 16; i++) {
+        const [x, z, w] = [a![i]!, b![i]!, c![i]!].map(Math.fround) as [number, number, number];
+        const expected = fusedValue(x, z, w);
+        assert.ok(Object.is(y[row * 16 + i], expected), `${x} * ${z} + ${w} is ${y[row * 16 + i]}, not ${expected}`);
+      }
+    });
   });
 
   primitives(`${id}: bn_round rounds halves to even`, async () => {
@@ -332,7 +377,7 @@ function registerFor(bed: Bed): void {
   }
 }
 
-for (const bed of beds) registerFor(bed);
-for (const { target, reason } of absent) skip(primitives, `primitives of ${target.id}`, reason);
+for (const bed of programs) registerFor(bed);
+for (const { target, reason } of [...absent, ...without]) skip(primitives, `primitives of ${target.id}`, reason);
 
 primitives.run();

@@ -6,7 +6,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <random>
+#if !defined(__wasm__) // WASI has no threads
 #include <thread>
+#endif
 #include <vector>
 
 #include "screen.cpp"
@@ -73,10 +75,14 @@ std::vector<float> screened(const float *hidden, const bn_screen *screens, int c
   const auto work = [&](int thread) {
     bn_screened_head(&args, table.data(), coarse.data(), hidden, aligned, kScratch, thread);
   };
+#if !defined(__wasm__)
   std::vector<std::thread> others;
   for (int thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
   work(0);
   for (std::thread &other : others) other.join();
+#else
+  work(0);
+#endif
   return rows;
 }
 
@@ -184,9 +190,14 @@ void try_position(const std::vector<float> &hidden, int64_t position, std::mt199
   tally.wrong += !same(found, whole ? full : expected_row(full, screen));
   tally.loose += !sound(hidden.data(), full);
   tried.push_back({hidden, some, screen, full, found, whole});
-  if (tried.size() > random() % kMost) try_together(tried, 1 + static_cast<int>(random() % 3), tally);
+#if defined(__wasm__)
+  constexpr int kMostThreads = 1;
+#else
+  constexpr int kMostThreads = 4;
+#endif
+  if (tried.size() > random() % kMost) try_together(tried, 1 + static_cast<int>(random() % kMostThreads), tally);
   if (position % 64 != 0) return;
-  for (int threads = 2; threads <= 4; ++threads) {
+  for (int threads = 2; threads <= kMostThreads; ++threads) {
     tally.uneven += !same(found, screened(hidden.data(), &screen, 1, threads, counts));
   }
 }

@@ -13,7 +13,7 @@ import { planModel } from '../../compiler/passes/index.ts';
 import { render } from '../../compiler/render/environment.ts';
 import { kernelsView, screenView, tableView } from '../../compiler/render/views.ts';
 import { packageRoot } from '../../package-root.ts';
-import { type Bed, runOn, skip, testBeds } from '../support/beds.ts';
+import { type ProgramBed, programBeds, runOn, skip, testBeds } from '../support/beds.ts';
 import { sketch } from '../support/model-ir.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
@@ -152,7 +152,7 @@ for (const [name, table] of Object.entries(TABLES)) {
   });
 }
 
-async function build({ target, compiler }: Bed, folder: string, table: Table): Promise<string> {
+async function build({ target, compiler, flags: own }: ProgramBed, folder: string, table: Table): Promise<string> {
   const { encoding, rows, cols, bits } = table;
   const root = packageRoot();
   const bytes = rows * (cols / FLOAT[encoding].blockValues) * FLOAT[encoding].blockBytes;
@@ -170,10 +170,10 @@ async function build({ target, compiler }: Bed, folder: string, table: Table): P
     `COARSE_BYTES=${screenBytes(rows, cols, bits)}`,
     ...(bits === 5 ? ['FIFTH'] : []),
   ];
-  const flags = ['-std=c++20', '-O1', '-Wall', '-Wextra', '-Werror', '-ffp-contract=off', '-pthread', ...target.flags];
+  const flags = ['-std=c++20', '-O1', '-Wall', '-Wextra', '-Werror', '-ffp-contract=off', ...target.flags, ...own];
   const sources = [main, join(folder, 'head.cpp'), '-o', program];
   const options = [...flags, ...includes.map((path) => `-I${path}`), ...defined.map((name) => `-D${name}`)];
-  await execFile(compiler.command, [...options, ...(compiler.cross ? ['-static'] : []), ...sources]);
+  await execFile(compiler.command, [...options, ...sources]);
   return program;
 }
 
@@ -195,12 +195,13 @@ const POSITIONS: Readonly<Record<string, number>> = { 'x86-avx512vnni': 8000, 'x
 const FEW = ['f32, ragged', 'hostile f16'];
 
 const { beds, absent } = await testBeds();
+const { programs, absent: without } = programBeds(beds);
 const folder = temporaryFolder('screen');
-for (const bed of beds) {
+for (const bed of programs) {
   for (const [name, table] of Object.entries(TABLES)) {
     if (!(bed.target.id in POSITIONS || FEW.includes(name))) continue;
-    screens(`${bed.target.id}: ${name}`, async () => {
-      const program = await build(bed, join(folder, bed.target.id, name.replace(/\W+/g, '-')), table);
+    screens(`${bed.label}: ${name}`, async () => {
+      const program = await build(bed, join(folder, `${bed.label}-${name}`.replace(/\W+/g, '-')), table);
       const given = worst(table);
       const positions = POSITIONS[bed.target.id] ?? 200;
       const { bytes, coarse } = made(table);
@@ -222,6 +223,6 @@ for (const bed of beds) {
     });
   }
 }
-for (const { target, reason } of absent) skip(screens, target.id, reason);
+for (const { target, reason } of [...absent, ...without]) skip(screens, target.id, reason);
 
 screens.run();

@@ -1,14 +1,16 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { suite } from 'uvu';
+import { WASM } from '../../artifact/machine.ts';
 import { cmakeBuild } from '../../compiler/build/cmake.ts';
 import { libraryKey } from '../../compiler/build/library.ts';
 import { type Compiler, findCompiler } from '../../compiler/build/toolchain.ts';
+import { buildModule } from '../../compiler/build/wasm.ts';
 import type { ModelIR } from '../../compiler/ir/model.ts';
 import type { KernelKind } from '../../compiler/kernels/index.ts';
 import { planModel } from '../../compiler/passes/index.ts';
 import { selectKernels } from '../../compiler/passes/select-kernels.ts';
-import { renderBuildScript, renderSources } from '../../compiler/render/index.ts';
+import { renderBuildScript, renderSources, unitsOf } from '../../compiler/render/index.ts';
 import { BitnetError } from '../../errors.ts';
 import { packageRoot } from '../../package-root.ts';
 import { type Target, targets } from '../../targets/index.ts';
@@ -52,23 +54,27 @@ async function assertNoWarnings(
   const passed = join(packageRoot(), 'build', 'tests', `no-warnings-${key}`);
   if (existsSync(passed)) return;
   const place = join(folder, key);
-  mkdirSync(place);
+  mkdirSync(place, { recursive: true });
   const unseen = sources.filter(({ text }) => !built.has(text));
   for (const { file, text } of [...sources, renderBuildScript(unseen, target, key)]) {
+    mkdirSync(dirname(join(place, file)), { recursive: true });
     writeFileSync(join(place, file), text);
     built.add(text);
   }
   const define = { CMAKE_CXX_FLAGS: '-Werror' };
-  await cmakeBuild({ source: place, build: join(place, 'build'), target, compiler, define });
+  if (target.arch === WASM) await buildModule(place, unitsOf(sources), strict(target), key, compiler);
+  else await cmakeBuild({ source: place, build: join(place, 'build'), target, compiler, define });
   mkdirSync(join(packageRoot(), 'build', 'tests'), { recursive: true });
   writeFileSync(passed, '');
 }
 
+const strict = (target: Target): Target => ({ ...target, flags: [...target.flags, '-Werror'] });
+
 async function register(target: Target, CXX: string): Promise<void> {
   const title = `${target.id} builds without a warning${CXX ? ` with ${CXX}` : ''}`;
   try {
-    const compiler = await withEnvironment({ CXX }, () => findCompiler(target));
-    if (CXX && compiler.cross) return;
+    const compiler = await withEnvironment({ CXX, BITNET_WASM_CXX: CXX || undefined }, () => findCompiler(target));
+    if (CXX && compiler.cross && target.arch !== WASM) return;
     warnings(title, async () => {
       const built = new Set<string>();
       for (const kernel of ['i2', 'tl1', 'tl2'] as const)

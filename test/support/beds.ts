@@ -1,7 +1,9 @@
-import { execFile, execFileSync } from 'node:child_process';
-import { probeMachine } from '../../artifact/machine.ts';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { probeMachine, WASM } from '../../artifact/machine.ts';
 import { type Compiler, findCompiler } from '../../compiler/build/toolchain.ts';
 import { BitnetError } from '../../errors.ts';
+import { packageRoot } from '../../package-root.ts';
 import { canRun, type Target, targets } from '../../targets/index.ts';
 
 /** A target whose programs can be built and run here. */
@@ -54,6 +56,47 @@ export async function testBeds(): Promise<{ beds: readonly Bed[]; absent: readon
     }
   }
   return { beds, absent };
+}
+
+/** A bed for programs of their own, which read standard input and write standard output. */
+export interface ProgramBed extends Bed {
+  /** Names it among others. */
+  readonly label: string;
+  /** What they are built with, beside the target's flags. */
+  readonly flags: readonly string[];
+}
+
+/**
+ * The beds that such programs can be built for, and the others. In WebAssembly they are for WASI, and there are two of them:
+ * with relaxed SIMD and without.
+ */
+export function programBeds(beds: readonly Bed[]): { programs: readonly ProgramBed[]; absent: readonly Absent[] } {
+  const programs: ProgramBed[] = [];
+  const absent: Absent[] = [];
+  for (const bed of beds) {
+    const { id, arch } = bed.target;
+    if (arch !== WASM) {
+      programs.push({ ...bed, label: id, flags: bed.compiler.cross ? ['-pthread', '-static'] : ['-pthread'] });
+    } else if (!hasWasi(bed)) {
+      const reason = `${bed.compiler.command} has no C++ library for WASI: apt-get install ${WASI_PACKAGES}`;
+      absent.push({ target: bed.target, reason });
+    } else {
+      const emulator = [process.execPath, '--no-warnings', join(packageRoot(), 'test', 'support', 'wasi.mjs')];
+      programs.push({ ...bed, emulator, label: id, flags: WASI });
+      programs.push({ ...bed, emulator, label: `${id}, relaxed`, flags: [...WASI, '-mrelaxed-simd'] });
+    }
+  }
+  return { programs, absent };
+}
+
+const WASI = ['--target=wasm32-wasi', '-fno-exceptions'];
+const WASI_PACKAGES = 'wasi-libc libc++-19-dev-wasm32 libclang-rt-19-dev-wasm32';
+
+function hasWasi({ compiler }: Bed): boolean {
+  if (!compiler.relaxed) return false;
+  const input = '#include <random>\n#include <vector>\n';
+  const args = [...WASI, '-x', 'c++', '-fsyntax-only', '-'];
+  return spawnSync(compiler.command, args, { input, stdio: ['pipe', 'ignore', 'ignore'] }).status === 0;
 }
 
 /** Counts a test as skipped, and says why. */

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { writeLibrary } from '../../compiler/build/library.ts';
+import { libraryFile, writeLibrary } from '../../compiler/build/library.ts';
 import { families } from '../../compiler/kernels/index.ts';
 import { formatName, type Tile } from '../../compiler/kernels/name.ts';
 import {
@@ -40,5 +40,5 @@ export const familyOf = (spec: KernelSpec): KernelFamily => families.find(({ id 
 export async function buildKernels(bed: Bed, specs: readonly KernelSpec[], folder: string): Promise<string> {
   mkdirSync(folder, { recursive: true });
   await writeLibrary(folder, renderKernels(specs, bed.target, MAX_TOKENS), bed.target, bed.compiler);
-  return join(folder, 'model.so');
+  return join(folder, libraryFile(bed.target));
 }

@@ -1,8 +1,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { WASM } from '../../artifact/machine.ts';
 import { findRunner } from '../../emulate.ts';
 import { packageRoot } from '../../package-root.ts';
 import { type Bed, type Outcome, runOn } from './beds.ts';
+import { runWasm } from './wasm-runner.ts';
 
 function nativeRunner(): string {
   const runner = join(packageRoot(), 'build', 'addon', 'runner');
@@ -17,5 +19,6 @@ export async function runnerFor({ target, compiler }: Bed): Promise<string> {
 
 /** Runs the bed's runner. */
 export async function runner(bed: Bed, ...args: string[]): Promise<Outcome> {
+  if (bed.target.arch === WASM) return runWasm(args);
   return runOn(bed, await runnerFor(bed), args);
 }

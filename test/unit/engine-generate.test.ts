@@ -1,11 +1,13 @@
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { WASM } from '../../artifact/machine.ts';
 import { BitnetError } from '../../errors.ts';
 import type { GenerationOutput, NativeEngine } from '../../runtime/src/addon.ts';
 import { loadAddon } from '../../runtime/src/addon.ts';
 import { greedyOptions } from '../../runtime/src/benchmark.ts';
 import type { GenerateOptions, Generation, LoadOptions, Model } from '../../runtime/src/index.ts';
+import { openWasmFiles } from '../../runtime/src/wasm/node.ts';
 import {
   A,
   alphabet,
@@ -429,7 +431,8 @@ async function openNative(wake: (id: number) => void): Promise<NativeEngine> {
   const { readArtifact } = await import('../../runtime/src/artifact.ts');
   const { manifest } = await readArtifact(folder);
   const target = manifest.targets.toy!;
-  return loadAddon().open(
+  const openEngine = target.arch === WASM ? openWasmFiles : loadAddon().open;
+  return openEngine(
     {
       library: `${folder}/${target.library}`,
       weights: `${folder}/weights.bin`,

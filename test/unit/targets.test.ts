@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { Machine } from '../../artifact/machine.ts';
+import { type Machine, WASM } from '../../artifact/machine.ts';
 import { packageRoot } from '../../package-root.ts';
 import { canRun, cuda, nativeTarget, parseTargets, requireRunnable, targets } from '../../targets/index.ts';
 import { refusal } from '../support/refusal.ts';
@@ -24,10 +24,17 @@ test('the best target that a machine can run is taken', () => {
 });
 
 test('a machine of another architecture cannot run a target, whatever its features', () => {
-  for (const target of targets.filter(({ arch }) => arch !== 'any')) {
+  for (const target of targets.filter(({ arch }) => arch !== 'any' && arch !== WASM)) {
     assert.ok(canRun(target, machine(target.arch, ...target.features)));
     assert.not.ok(canRun(target, machine('pdp-11', ...target.features)));
   }
+});
+
+test("WebAssembly runs on any machine, and is nobody's best", () => {
+  const [target] = parseTargets('wasm-simd128');
+  assert.is(target.arch, WASM);
+  assert.ok(canRun(target, machine('pdp-11')));
+  assert.is(nativeTarget(machine('pdp-11')).id, 'ref');
 });
 
 test('the first target runs anywhere, and no two share an id or folder', () => {

@@ -8,7 +8,7 @@ import { selectKernels } from '../../compiler/passes/select-kernels.ts';
 import { render, templateFolder } from '../../compiler/render/environment.ts';
 import { renderBuildScript, renderKernels, renderSources } from '../../compiler/render/index.ts';
 import { attentionView, kernelView, modelView } from '../../compiler/render/views.ts';
-import { targets } from '../../targets/index.ts';
+import { parseTargets, targets } from '../../targets/index.ts';
 import { specOf } from '../support/kernel-library.ts';
 import { sketch } from '../support/model-ir.ts';
 
@@ -98,8 +98,10 @@ test('every template of the folder belongs to a program', () => {
     ...renderSources(screened, target, selectKernels(screened, target)),
     ...renderKernels([specOf(families[0], { m: 16, k: 16 }, target)], target, 1),
   ];
-  const script = renderBuildScript(sources, target, 'key');
-  const used = new Set([...sources, script].flatMap(({ text }) => /templates\/cpp\/(\S+\.hbs)/.exec(text)?.[1] ?? []));
+  const scripts = [target, ...parseTargets('wasm-simd128')].map((one) => renderBuildScript(sources, one, 'key'));
+  const used = new Set(
+    [...sources, ...scripts].flatMap(({ text }) => /templates\/cpp\/(\S+\.hbs)/.exec(text)?.[1] ?? []),
+  );
   const templates = readdirSync(templateFolder()).filter((file) => file.endsWith('.hbs'));
   for (const template of templates) assert.ok(used.has(template), join('templates/cpp', template));
 });

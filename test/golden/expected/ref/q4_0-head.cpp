@@ -83,7 +83,9 @@ inline void rows(float *logits, const uint8_t *rows, const float *hidden, int32_
 void bn_head(float *logits, const uint8_t *table, const float *hidden, int32_t tokens, int32_t row_begin,
              int32_t row_end, float *scratch) {
   int32_t row = row_begin;
-  for (; row + 4 <= row_end; row += 4) rows<4>(logits + row, table + row * kRowBytes, hidden, tokens, scratch);
+  for (; row + 4 <= row_end; row += 4) {
+    rows<4>(logits + row, table + row * kRowBytes, hidden, tokens, scratch);
+  }
   for (; row < row_end; ++row) rows<1>(logits + row, table + row * kRowBytes, hidden, tokens, scratch);
 }
 

@@ -71,7 +71,7 @@ inline void tile(const bn_bitlinear_args *args, [[maybe_unused]] const uint8_t *
         }
         panel = block + step % kBlockSteps * 4 * Groups * 64;
       }
-      BN_UNROLL for (int quad = 0; quad < 4; ++quad) {
+      BN_QUADS for (int quad = 0; quad < 4; ++quad) {
         bn_u8x64 weight[Groups];
         BN_UNROLL for (int g = 0; g < Groups; ++g) weight[g] = bn_load_panel(panel + (quad * Groups + g) * 64);
         BN_UNROLL for (int t = 0; t < Tokens; ++t) {

@@ -8,12 +8,6 @@ namespace {
 
 constexpr int64_t kRowBytes = 256;
 
-inline bn_f32x16 load16(const uint16_t *p) {
-  bn_f32x16 values;
-  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) values.part[i] = bn_load_f16(p + i * BN_LANES);
-  return values;
-}
-
 // Rows of 128 float16 values, side by side: emit(row, column, values) for every sixteen of them. Meanwhile as
 // many rows at `next` are prefetched.
 template <int Rows, typename Emit>
@@ -23,7 +17,7 @@ inline void decode_rows(const uint8_t *rows, const uint8_t *next, Emit emit) {
     BN_UNROLL for (int r = 0; r < Rows; ++r) {
       const uint8_t *row = rows + r * kRowBytes;
       bn_prefetch_row(row, next + r * kRowBytes, i * int64_t{sizeof(uint16_t)}, kRowBytes);
-      emit(r, i, load16(reinterpret_cast<const uint16_t *>(row) + i));
+      emit(r, i, bn_load16_f16(reinterpret_cast<const uint16_t *>(row) + i));
     }
   }
 }

@@ -8,12 +8,6 @@ namespace {
 
 constexpr int64_t kRowBytes = 200;
 
-inline bn_f32x16 load16(const uint16_t *p) {
-  bn_f32x16 values;
-  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) values.part[i] = bn_load_bf16(p + i * BN_LANES);
-  return values;
-}
-
 // Rows of 100 bfloat16 values, side by side: emit(row, column, values) for every sixteen of them. Meanwhile as
 // many rows at `next` are prefetched.
 template <int Rows, typename Emit>
@@ -23,13 +17,13 @@ inline void decode_rows(const uint8_t *rows, const uint8_t *next, Emit emit) {
     BN_UNROLL for (int r = 0; r < Rows; ++r) {
       const uint8_t *row = rows + r * kRowBytes;
       bn_prefetch_row(row, next + r * kRowBytes, i * int64_t{sizeof(uint16_t)}, kRowBytes);
-      emit(r, i, load16(reinterpret_cast<const uint16_t *>(row) + i));
+      emit(r, i, bn_load16_bf16(reinterpret_cast<const uint16_t *>(row) + i));
     }
   }
   for (int r = 0; r < Rows; ++r) {
     uint16_t last[16] = {};
     std::memcpy(last, rows + r * kRowBytes + kWhole * sizeof(uint16_t), 4 * sizeof(uint16_t));
-    emit(r, kWhole, load16(last));
+    emit(r, kWhole, bn_load16_bf16(last));
   }
 }
 

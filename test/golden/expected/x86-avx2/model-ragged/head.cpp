@@ -11,12 +11,6 @@ namespace {
 constexpr int kCols = 112; // 100, padded
 constexpr int64_t kRowBytes = 400;
 
-inline bn_f32x16 load16(const float *p) {
-  bn_f32x16 values;
-  BN_UNROLL for (int i = 0; i < 16 / BN_LANES; ++i) values.part[i] = bn_load(p + i * BN_LANES);
-  return values;
-}
-
 // Rows of 100 float32 values, side by side: emit(row, column, values) for every sixteen of them. Meanwhile as
 // many rows at `next` are prefetched.
 template <int Rows, typename Emit>
@@ -26,13 +20,13 @@ inline void decode_rows(const uint8_t *rows, const uint8_t *next, Emit emit) {
     BN_UNROLL for (int r = 0; r < Rows; ++r) {
       const uint8_t *row = rows + r * kRowBytes;
       bn_prefetch_row(row, next + r * kRowBytes, i * int64_t{sizeof(float)}, kRowBytes);
-      emit(r, i, load16(reinterpret_cast<const float *>(row) + i));
+      emit(r, i, bn_load16(reinterpret_cast<const float *>(row) + i));
     }
   }
   for (int r = 0; r < Rows; ++r) {
     float last[16] = {};
     std::memcpy(last, rows + r * kRowBytes + kWhole * sizeof(float), 4 * sizeof(float));
-    emit(r, kWhole, load16(last));
+    emit(r, kWhole, bn_load16(last));
   }
 }
 
@@ -89,7 +83,9 @@ inline void rows(float *logits, const uint8_t *rows, const float *hidden, int32_
 void bn_head(float *logits, const uint8_t *table, const float *hidden, int32_t tokens, int32_t row_begin,
              int32_t row_end, float *scratch) {
   int32_t row = row_begin;
-  for (; row + 4 <= row_end; row += 4) rows<4>(logits + row, table + row * kRowBytes, hidden, tokens, scratch);
+  for (; row + 4 <= row_end; row += 4) {
+    rows<4>(logits + row, table + row * kRowBytes, hidden, tokens, scratch);
+  }
   for (; row < row_end; ++row) rows<1>(logits + row, table + row * kRowBytes, hidden, tokens, scratch);
 }
 

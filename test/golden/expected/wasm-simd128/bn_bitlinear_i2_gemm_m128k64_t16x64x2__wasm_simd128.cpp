@@ -1,0 +1,116 @@
+// bn_bitlinear_i2_gemm_m128k64_t16x64x2__wasm_simd128
+// y[t][m] = (sum over k of (code[m][k] - 1) * q[t][k]) * group_scale[m / 16] * inverse_scale[t], for many tokens.
+//
+// Weights, as row groups of 16 rows, each a run of 64-byte blocks of 16 columns:
+//
+//   byte 4r + j of a block    bits 7..6       5..4       3..2       1..0
+//   row r, column             12 + j          8 + j      4 + j      j          code = weight + 1
+//
+// The groups of a tile are unpacked to a panel of bytes, [column / 4][group][row][column % 4], code = weight + 1, which the
+// caches hold while all tokens pass over it. For no more tokens than a tile has, a block is unpacked as it is multiplied.
+//
+// Tile: 16 rows x 2 tokens. Bounds: 512 * 64 / 4 <= 32767 (int16).
+// Written from templates/cpp/bitlinear_i2_gemm.cpp.hbs for target wasm-simd128.
+#include "kernels.h"
+#include "rows.h"
+
+namespace {
+
+constexpr int32_t kBlocks = 4; // of 16 columns: K = 64
+constexpr int32_t kBlockSteps = 1; // of 16 columns
+constexpr int32_t kSteps = 4; // those that there are activations for
+constexpr int32_t kTokens = 2; // tokens in registers
+
+constexpr int64_t kGroupBytes = int64_t{kBlocks} * 64;
+
+// Unpacks one block of each row group, as [column / 4][group][row][column % 4].
+template <int Groups>
+inline void unpack(uint8_t *panel, const uint8_t *weights, int32_t group, int32_t block) {
+  weights += group * kGroupBytes + int64_t{block} * 64;
+  BN_UNROLL for (int g = 0; g < Groups; ++g) {
+    bn_i2_unpack(panel + g * 64, Groups * 64, weights + g * kGroupBytes);
+  }
+}
+
+// Whether the codes come from the panel of all columns. If not, each block is unpacked where it is multiplied: a compiler
+// keeps small ones in registers.
+enum class Codes { in_panel, in_place };
+
+template <int Groups, int Tokens, Codes codes>
+inline void tile(const bn_bitlinear_args *args, [[maybe_unused]] const uint8_t *panels, int32_t group, int32_t token) {
+  const int8_t *q = args->q + int64_t{token} * kSteps * 16;
+  [[maybe_unused]] alignas(64) uint8_t block[codes == Codes::in_place ? 4 * Groups * 64 : 1];
+  const uint8_t *weights = args->weights + group * kGroupBytes;
+  // What the next rows' panel is unpacked from: each tile of tokens fetches a part of it.
+  [[maybe_unused]] const uint8_t *ahead = weights + (Groups + token / kTokens % Groups) * kGroupBytes;
+    bn_dot_sum sum[Groups][Tokens];
+    BN_UNROLL for (int g = 0; g < Groups; ++g) {
+      BN_UNROLL for (int t = 0; t < Tokens; ++t) sum[g][t] = bn_dot_zero();
+    }
+    for (int32_t step = 0; step < kSteps; ++step) {
+      const uint8_t *panel;
+      if constexpr (codes == Codes::in_panel) {
+        panel = panels + int64_t{step} * 4 * Groups * 64;
+        bn_prefetch(ahead + int64_t{step} * 64);
+      } else {
+        if (step % kBlockSteps == 0) {
+          const int32_t at = step / kBlockSteps;
+          BN_UNROLL for (int g = 0; g < Groups; ++g) {
+            BN_UNROLL for (int line = 0; line < 64; line += 64) {
+              bn_prefetch_rows<Groups>(weights + g * kGroupBytes, int64_t{at} * 64 + line, kGroupBytes);
+            }
+          }
+          unpack<Groups>(block, args->weights, group, at);
+        }
+        panel = block + step % kBlockSteps * 4 * Groups * 64;
+      }
+      BN_QUADS for (int quad = 0; quad < 4; ++quad) {
+        bn_u8x64 weight[Groups];
+        BN_UNROLL for (int g = 0; g < Groups; ++g) weight[g] = bn_load_panel(panel + (quad * Groups + g) * 64);
+        BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+          const bn_quad x = bn_load_quad(q + (int64_t{t} * kSteps + step) * 16 + quad * 4);
+          BN_UNROLL for (int g = 0; g < Groups; ++g) bn_dot_add(sum[g][t], weight[g], x);
+        }
+      }
+    }
+  BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+    const bn_quant quant = args->quant[token + t];
+    float *y = args->y + (token + t) * args->y_stride + int64_t{group} * 16;
+    BN_UNROLL for (int g = 0; g < Groups; ++g) {
+      const float scale = args->group_scales[group + g] * quant.inverse_scale;
+      const bn_i32x16 sums = bn_dot_total(sum[g][t]);
+      if (args->accumulate) {
+        bn_add_rows(y + g * 16, sums, quant.sum, scale);
+      } else {
+        bn_store_rows(y + g * 16, sums, quant.sum, scale);
+      }
+    }
+  }
+}
+
+// All tokens, in tiles of kTokens, and smaller ones for what is left.
+template <int Groups, Codes codes>
+inline void tiles(const bn_bitlinear_args *args, const uint8_t *panels, int32_t group) {
+  int32_t token = 0;
+  for (; token + kTokens <= args->tokens; token += kTokens) tile<Groups, kTokens, codes>(args, panels, group, token);
+  for (; token + 1 <= args->tokens; token += 1) tile<Groups, 1, codes>(args, panels, group, token);
+}
+
+template <int Groups>
+void rows(const bn_bitlinear_args *args, int32_t group) {
+  if (args->tokens <= kTokens) {
+    tiles<Groups, Codes::in_place>(args, nullptr, group);
+    return;
+  }
+  for (int32_t block = 0; block < kBlocks; ++block) {
+    unpack<Groups>(args->scratch + int64_t{block} * 4 * Groups * 64, args->weights, group, block);
+  }
+  tiles<Groups, Codes::in_panel>(args, args->scratch, group);
+}
+
+} // namespace
+
+void bn_bitlinear_i2_gemm_m128k64_t16x64x2__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end) {
+  int32_t group = group_begin;
+  for (; group < group_end; ++group) rows<1>(args, group);
+}
