@@ -1,9 +1,5 @@
 import { z } from 'zod';
-
-/** Bumped when an older runtime could misread a newer artifact. */
-export const ARTIFACT_FORMAT = 2;
-/** Equals BN_ABI_VERSION in abi.h. */
-export const ABI_VERSION = 3;
+import { ABI_VERSION, ARTIFACT_FORMAT } from './version.ts';
 
 const hex = z.string().regex(/^[0-9a-f]+$/);
 const count = z.number().int().nonnegative();

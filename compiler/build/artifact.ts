@@ -2,8 +2,6 @@ import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import {
-  ABI_VERSION,
-  ARTIFACT_FORMAT,
   type Manifest,
   manifestSchema,
   type TargetEntry,
@@ -12,6 +10,7 @@ import {
 } from '../../artifact/manifest.ts';
 import { buildTables } from '../../artifact/tokenizer/build.ts';
 import { packTokenizer } from '../../artifact/tokenizer/file.ts';
+import { ABI_VERSION, ARTIFACT_FORMAT } from '../../artifact/version.ts';
 import { finishInSlices } from '../../slices.ts';
 import type { Target } from '../../targets/target.ts';
 import { renderBinding } from '../bindings/binding.ts';

@@ -3,15 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { type Machine, probeMachine, runsOn } from '../../artifact/machine.ts';
-import {
-  ABI_VERSION,
-  ARTIFACT_FORMAT,
-  type Manifest,
-  manifestSchema,
-  type TargetEntry,
-} from '../../artifact/manifest.ts';
+import { type Manifest, manifestSchema, type TargetEntry } from '../../artifact/manifest.ts';
 import { unpackTokenizer } from '../../artifact/tokenizer/file.ts';
 import type { TokenizerTables } from '../../artifact/tokenizer/tables.ts';
+import { ABI_VERSION, ARTIFACT_FORMAT } from '../../artifact/version.ts';
 import { BitnetError } from '../../errors.ts';
 import { finishInSlices, type Steps } from '../../slices.ts';
 

@@ -38,11 +38,18 @@ function emulatorOf(target: Target): readonly string[] | string {
   }
 }
 
+/** The only targets to try, separated by commas, where somebody is at work on them. */
+const asked = process.env.BITNET_TEST_TARGETS?.split(',');
+
 /** Every target of the registry: those that can be built and run here, and the others with the reason. */
 export async function testBeds(): Promise<{ beds: readonly Bed[]; absent: readonly Absent[] }> {
   const beds: Bed[] = [];
   const absent: Absent[] = [];
   for (const target of targets) {
+    if (asked && !asked.includes(target.id)) {
+      absent.push({ target, reason: `BITNET_TEST_TARGETS asks for ${asked}` });
+      continue;
+    }
     const emulator = emulatorOf(target);
     if (typeof emulator === 'string') {
       absent.push({ target, reason: emulator });

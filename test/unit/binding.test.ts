@@ -1,7 +1,8 @@
 import { Project, ts } from 'ts-morph';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { ABI_VERSION, ARTIFACT_FORMAT, type Manifest } from '../../artifact/manifest.ts';
+import type { Manifest } from '../../artifact/manifest.ts';
+import { ABI_VERSION, ARTIFACT_FORMAT } from '../../artifact/version.ts';
 import { renderBinding } from '../../compiler/bindings/binding.ts';
 import { sketch } from '../support/model-ir.ts';
 

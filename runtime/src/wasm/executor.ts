@@ -1,4 +1,4 @@
-import { ABI_VERSION } from '../../../artifact/manifest.ts';
+import { ABI_VERSION } from '../../../artifact/version.ts';
 import { BitnetError } from '../../../errors.ts';
 import type { Executor, Limits, StepOptions, StepOutput, Token } from '../portable/executor.ts';
 import { SCREEN_KEEP } from '../portable/executor.ts';
