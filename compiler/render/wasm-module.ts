@@ -64,11 +64,12 @@ export function moduleCommands(
   variant: Variant,
 ): ModuleCommands {
   const { module, flags } = VARIANTS[variant];
-  const all = [...words([...FREESTANDING, ...target.flags, ...flags]), `-DBN_MODEL_KEY="${key}"`];
+  const all = words([...FREESTANDING, ...target.flags, ...flags]);
+  const keyed = (source: string) => (source === 'model.cpp' ? [`-DBN_MODEL_KEY="${key}"`] : []);
   const object = (source: string) => `build/${variant}/${basename(source, '.cpp')}.o`;
   return {
     module,
-    compile: files.map((source) => [...all, '-c', source, '-o', object(source)]),
+    compile: files.map((source) => [...all, ...keyed(source), '-c', source, '-o', object(source)]),
     link: [...LINK, ...files.map(object), '-o', module],
   };
 }

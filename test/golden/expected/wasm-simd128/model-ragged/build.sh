@@ -48,7 +48,9 @@ link='
 module() { # name, file, flags of its own
   mkdir -p "build/$1"
   for source in $sources; do
-    "${CXX:-clang++}" $flags '-DBN_MODEL_KEY="key"' $3 -c "$source" -o "build/$1/${source%.cpp}.o"
+    key=
+    if [ "$source" = model.cpp ]; then key='-DBN_MODEL_KEY="key"'; fi
+    "${CXX:-clang++}" $flags $key $3 -c "$source" -o "build/$1/${source%.cpp}.o"
   done
   "${CXX:-clang++}" $link "build/$1/"*.o -o "$2"
 }
