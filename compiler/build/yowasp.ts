@@ -32,12 +32,13 @@ export async function yowaspVersion(): Promise<string | undefined> {
 /** What the thread does: runs clang++ on files in memory, one command after the other, and gives back what they wrote. */
 const THREAD = `
 const { parentPort, workerData: { entry, commands, files } } = require('node:worker_threads');
+console.log = () => {}; // it tells what it loads there, asked or not
 import(entry).then(async ({ commands: { 'clang++': clang } }) => {
   let tree = files, log = '';
   const stderr = (bytes) => { if (bytes) log += Buffer.from(bytes).toString(); };
   for (const args of commands) {
     try {
-      tree = await clang(args, tree, { stderr, stdout: stderr, fetchProgress: () => {} });
+      tree = await clang(args, tree, { stderr, stdout: stderr });
     } catch (error) {
       parentPort.postMessage({ error: log || String(error) });
       return;
