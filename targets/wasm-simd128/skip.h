@@ -2,22 +2,30 @@
 // What each must do is written in the header of target `ref`.
 #pragma once
 
-#include "primitives.h"
+#include "rows.h"
 
 // Pairs of products in int16: the sixteen of a block add up to 16 * 512 at most.
-static inline int32_t bn_row_dot(const uint8_t *row, const int8_t *q, int32_t blocks) {
-  v128_t total = wasm_i32x4_const_splat(0);
+template <int Tokens>
+static inline void bn_row_dots(int32_t *sums, const uint8_t *row, const int8_t *q, int64_t stride, int32_t blocks) {
+  v128_t total[Tokens];
+  BN_UNROLL for (int t = 0; t < Tokens; ++t) total[t] = wasm_i32x4_const_splat(0);
   for (int32_t block = 0; block < blocks; ++block, row += 64, q += 256) {
-    v128_t pairs = wasm_i16x8_const_splat(0);
+    v128_t pairs[Tokens];
+    BN_UNROLL for (int t = 0; t < Tokens; ++t) pairs[t] = wasm_i16x8_const_splat(0);
     for (int i = 0; i < 64; i += 16) {
       const v128_t packed = wasm_v128_load(row + i);
-      for (int j = 0; j < 4; ++j) {
-        pairs = wasm_i16x8_add(pairs, bn_dot_pairs(bn_codes_at(packed, j), wasm_v128_load(q + 64 * j + i)));
+      BN_UNROLL for (int j = 0; j < 4; ++j) {
+        const v128_t codes = bn_codes_at(packed, j);
+        BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+          pairs[t] = wasm_i16x8_add(pairs[t], bn_dot_pairs(codes, wasm_v128_load(q + t * stride + 64 * j + i)));
+        }
       }
     }
-    total = wasm_i32x4_add(total, wasm_i32x4_extadd_pairwise_i16x8(pairs));
+    BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+      total[t] = wasm_i32x4_add(total[t], wasm_i32x4_extadd_pairwise_i16x8(pairs[t]));
+    }
   }
-  return bn_i32_reduce_add(total);
+  BN_UNROLL for (int t = 0; t < Tokens; ++t) sums[t] = bn_i32_reduce_add(total[t]);
 }
 
 static inline void bn_i2_rows_unpack(uint8_t *panel, int64_t stride, const uint8_t *block, int64_t row_bytes) {
@@ -35,22 +43,33 @@ static inline void bn_i2_rows_unpack(uint8_t *panel, int64_t stride, const uint8
   }
 }
 
-// Four products added up, as int32. Pairs are added by a multiplication with ones: of an addition and the next one clang 22
-// would make i32x4.relaxed_dot_i8x16_i7x16_add, which V8 11.3, that of Node 20, computes wrongly.
-static inline v128_t bn_dot_fours(v128_t codes, v128_t x) {
-  return wasm_i32x4_dot_i16x8(bn_dot_pairs(codes, x), wasm_i16x8_const_splat(1));
-}
-
-static inline void bn_columns_add(int32_t *sums, const uint8_t *const *columns, const int8_t *values) {
-  const v128_t x = bn_load_quad(values);
+// Pairs of products in int16: those of eight quads add up to 8 * 512 at most. They are added up by a multiplication with
+// ones: of an addition of products and the next one clang 22 would make i32x4.relaxed_dot_i8x16_i7x16_add, which V8 11.3,
+// that of Node 20, computes wrongly.
+template <int Tokens>
+static inline void bn_columns_add(int32_t *sums, int64_t stride, const uint8_t *const *columns, int64_t line,
+                                  const int8_t *values, int64_t values_stride, int32_t quads) {
   for (int lane = 0; lane < 4; ++lane) {
-    const auto codes = [=](int c) { return wasm_v128_load(columns[c] + 16 * lane); };
-    const bn_interleaved four = bn_interleave(codes(0), codes(1), codes(2), codes(3));
+    bn_interleaved rows[8]; // of each quad
+    for (int32_t quad = 0; quad < quads; ++quad) {
+      const auto codes = [=](int c) { return wasm_v128_load(columns[4 * quad + c] + line + 16 * lane); };
+      rows[quad] = bn_interleave(codes(0), codes(1), codes(2), codes(3));
+    }
     for (int h = 0; h < 4; ++h) {
       for (int j = 0; j < 4; ++j) {
-        int32_t *sum = sums + 16 * (4 * h + j) + 4 * lane;
-        const v128_t products = bn_dot_fours(bn_codes_at(four.rows[h], j), x);
-        wasm_v128_store(sum, wasm_i32x4_add(wasm_v128_load(sum), products));
+        v128_t pairs[Tokens];
+        BN_UNROLL for (int t = 0; t < Tokens; ++t) pairs[t] = wasm_i16x8_const_splat(0);
+        for (int32_t quad = 0; quad < quads; ++quad) {
+          const v128_t codes = bn_codes_at(rows[quad].rows[h], j);
+          BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+            pairs[t] = wasm_i16x8_add(pairs[t], bn_dot_pairs(codes, bn_load_quad(values + t * values_stride + 4 * quad)));
+          }
+        }
+        BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+          int32_t *sum = sums + t * stride + 16 * (4 * h + j) + 4 * lane;
+          const v128_t products = wasm_i32x4_dot_i16x8(pairs[t], wasm_i16x8_const_splat(1));
+          wasm_v128_store(sum, wasm_i32x4_add(wasm_v128_load(sum), products));
+        }
       }
     }
   }

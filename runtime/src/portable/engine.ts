@@ -35,6 +35,15 @@ interface Holding<Type> {
   readonly slot: number;
 }
 
+/** What a batch has of a sequence: `count` tokens from its token `first`, and `rows` of the logits from `row`. */
+interface Part {
+  readonly held: Holding<SequenceRequest>;
+  readonly first: number;
+  readonly count: number;
+  readonly row: number;
+  readonly rows: number;
+}
+
 /**
  * One model, any number of requests: continuous batching, as runtime/native/engine/engine.cpp has it, over whatever computes
  * the steps. Each step runs one token of every sequence that is decoding and a chunk of one that is still reading its prompt;
@@ -172,11 +181,23 @@ export class PortableEngine {
     }
   }
 
+  /** What of the batch's logits matters, row by row; nothing where somebody needs all of a row. */
+  #neededOf(parts: readonly Part[]): NeededLogits[] | undefined {
+    const screens: NeededLogits[] = [];
+    for (const { held, rows } of parts) {
+      if (rows === 0) continue;
+      const needed = held.request.needed(this.#executor.vocab);
+      if (!needed || rows > 1) return undefined;
+      screens.push(needed);
+    }
+    return screens;
+  }
+
   /** Runs one batch. False: nobody has anything to run. */
   async #step(): Promise<boolean> {
     const executor = this.#executor;
     const batch: Token[] = [];
-    const parts: { held: Holding<SequenceRequest>; first: number; count: number; row: number; rows: number }[] = [];
+    const parts: Part[] = [];
     let rows = 0;
     const cachedOf = ({ slot }: Holding<SequenceRequest>) => this.#slots.cached(slot);
     const add = (held: Holding<SequenceRequest>, count: number) => {
@@ -208,10 +229,8 @@ export class PortableEngine {
     if (batch.length === 0) return false;
 
     const begun = performance.now();
-    // Several rows share one reading of the whole head.
-    let screen: NeededLogits | undefined;
-    if (rows === 1) screen = parts.find((part) => part.rows > 0)!.held.request.needed(executor.vocab);
-    const { logits, counts } = await executor.step(batch, screen ? { screen } : {});
+    const screens = this.#neededOf(parts);
+    const { logits, counts } = await executor.step(batch, screens ? { screens } : {});
     const took = performance.now() - begun;
     const { vocab, context } = executor;
     for (const { held, first, count, row, rows } of parts) {

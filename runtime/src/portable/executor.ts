@@ -28,8 +28,8 @@ export interface CachePart {
 }
 
 export interface StepOptions {
-  /** For one row of logits at most. */
-  readonly screen?: NeededLogits;
+  /** Of each row of logits; without it all of them. */
+  readonly screens?: readonly NeededLogits[];
   /** Sequences of the tokens are those of this part. */
   readonly part?: CachePart;
 }

@@ -28,7 +28,7 @@ export class Generation implements SequenceRequest {
     firstTokenNs: 0,
     decodeTokens: 0,
     decodeNs: 0,
-    counts: { tokens: 0, zeros: 0, zeroColumns: 0, screened: 0, rows: 0, screenBytes: 0, headBytes: 0 },
+    counts: { steps: 0, zeros: 0, zeroColumns: 0, screened: 0, rows: 0, screenBytes: 0, headBytes: 0 },
   };
 
   constructor(prompt: Int32Array, options: NativeGenerateOptions, submitted: number, tell: Tell) {

@@ -209,5 +209,5 @@ const NO_STATS: GenerationOutput['stats'] = {
   firstTokenNs: 0,
   decodeTokens: 0,
   decodeNs: 0,
-  counts: { tokens: 0, zeros: 0, zeroColumns: 0, screened: 0, rows: 0, screenBytes: 0, headBytes: 0 },
+  counts: { steps: 0, zeros: 0, zeroColumns: 0, screened: 0, rows: 0, screenBytes: 0, headBytes: 0 },
 };

@@ -55,7 +55,7 @@ export const LAYOUT = {
   bn_screen: { size: 20, vocab: 0, keep: 4, margin: 8, rows: 12, row_count: 16 },
   bn_counts: {
     size: 56,
-    tokens: 0,
+    steps: 0,
     zeros: 8,
     zero_columns: 16,
     screened: 24,

@@ -28,6 +28,8 @@ const LOGITS_BYTES = 32 << 20;
 /** What the machine's speed is measured on: more than caches hold. */
 const PROBE_BYTES = 512 << 20;
 const PROBE_ROUNDS = 8;
+/** Rows that a program screens at most: it reads the whole head for more. */
+const MOST_SCREENS = 16;
 
 const roundUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
@@ -55,7 +57,7 @@ export class WasmExecutor implements Executor {
   readonly #hidden: number;
   readonly #tokens: number;
   readonly #args: number;
-  readonly #screen: number;
+  readonly #screens: number;
   readonly #counts: number;
   readonly #teamAt: number;
   #probe: number | undefined;
@@ -95,7 +97,7 @@ export class WasmExecutor implements Executor {
     this.#args = arena.take(LAYOUT.bn_step_args.size, 'a step');
     this.#teamAt = arena.take(LAYOUT.bn_team.size, 'a step');
     this.#counts = arena.take(LAYOUT.bn_counts.size, 'a step');
-    this.#screen = arena.take(LAYOUT.bn_screen.size + 4 * SCREEN_KEEP, 'a step');
+    this.#screens = arena.take(MOST_SCREENS * (LAYOUT.bn_screen.size + 4 * SCREEN_KEEP), 'a step');
     this.#tokens = arena.take(LAYOUT.bn_token.size * info.maxTokens, 'a step');
     this.#weights = arena.take(options.weightsBytes, 'the weights');
     this.#workspace = arena.take(this.workspaceBytes, 'the workspace');
@@ -136,7 +138,7 @@ export class WasmExecutor implements Executor {
     }
   }
 
-  step(tokens: readonly Token[], { screen, part }: StepOptions = {}): StepOutput {
+  step(tokens: readonly Token[], { screens, part }: StepOptions = {}): StepOutput {
     const { buffer } = this.#library.memory;
     const view = new DataView(buffer);
     let logits = 0;
@@ -169,19 +171,20 @@ export class WasmExecutor implements Executor {
     set(args.logits_count, logits);
     set(args.logits, this.#logits);
     set(args.hidden, this.#hidden);
-    set(args.screen, screen ? this.#screen : 0);
+    set(args.screen, screens && screens.length <= MOST_SCREENS ? this.#screens : 0);
     set(args.counts, this.#counts);
     set(args.team, this.#teamAt);
-    if (screen) {
+    screens?.slice(0, MOST_SCREENS).forEach((screen, i) => {
       const layout = LAYOUT.bn_screen;
-      const rows = this.#screen + layout.size;
-      view.setInt32(this.#screen + layout.vocab, screen.vocab, true);
-      view.setInt32(this.#screen + layout.keep, screen.keep, true);
-      view.setFloat32(this.#screen + layout.margin, screen.margin, true);
-      view.setUint32(this.#screen + layout.rows, rows, true);
-      view.setInt32(this.#screen + layout.row_count, screen.rows.length, true);
+      const at = this.#screens + i * layout.size;
+      const rows = this.#screens + MOST_SCREENS * layout.size + 4 * SCREEN_KEEP * i;
+      view.setInt32(at + layout.vocab, screen.vocab, true);
+      view.setInt32(at + layout.keep, screen.keep, true);
+      view.setFloat32(at + layout.margin, screen.margin, true);
+      view.setUint32(at + layout.rows, rows, true);
+      view.setInt32(at + layout.row_count, screen.rows.length, true);
       new Int32Array(buffer, rows, screen.rows.length).set(screen.rows);
-    }
+    });
     this.team.step(this.#args);
 
     const count = (name: keyof typeof LAYOUT.bn_counts) => Number(counts[LAYOUT.bn_counts[name] / 8]);
@@ -189,7 +192,7 @@ export class WasmExecutor implements Executor {
       logits: new Float32Array(buffer, this.#logits, logits * this.vocab),
       hidden: new Float32Array(buffer, this.#hidden, hidden * this.embedding),
       counts: {
-        tokens: count('tokens'),
+        steps: count('steps'),
         zeros: count('zeros'),
         zeroColumns: count('zero_columns'),
         screened: count('screened'),

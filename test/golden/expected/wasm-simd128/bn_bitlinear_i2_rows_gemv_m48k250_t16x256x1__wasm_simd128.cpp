@@ -1,6 +1,6 @@
 // bn_bitlinear_i2_rows_gemv_m48k250_t16x256x1__wasm_simd128
-// y[m] = (sum over k of (code[m][k] - 1) * q[k]) * group_scale[m / 16] * inverse_scale, for one token, and for those rows m
-// that are asked for.
+// y[t][m] = (sum over k of (code[m][k] - 1) * q[t][k]) * group_scale[m / 16] * inverse_scale[t], for up to 16 tokens, and for
+// those rows m that are asked for.
 //
 // Weights, row after row, each a run of 64-byte blocks of 256 columns:
 //
@@ -15,19 +15,31 @@
 namespace {
 
 constexpr int32_t kBlocks = 1; // of 256 columns: K = 250, padded
-constexpr int64_t kRowBytes = int64_t{kBlocks} * 64;
+constexpr int64_t kRowBytes = int64_t{kBlocks} * 64, kColumns = int64_t{kBlocks} * 256;
 constexpr int32_t kAhead = kRowBytes < 4096 ? 4096 / kRowBytes : 1; // rows of the list that prefetches run ahead
 
-// The activations, as long as the weights.
+// The activations of the tokens, each as long as a row.
 inline const int8_t *activations(const bn_bitlinear_args *args) {
   return args->q;
 }
 
+template <int Tokens>
+inline void store(const bn_bitlinear_args *args, const int8_t *q, int32_t row, int32_t token) {
+  int32_t sums[Tokens];
+  bn_row_dots<Tokens>(sums, args->weights + row * kRowBytes, q + token * kColumns, kColumns, kBlocks);
+  for (int t = 0; t < Tokens; ++t) {
+    const bn_quant quant = args->quant[token + t];
+    const float value = static_cast<float>(sums[t] - quant.sum) * (args->group_scales[row / 16] * quant.inverse_scale);
+    float &y = args->y[(token + t) * args->y_stride + row];
+    y = args->accumulate ? y + value : value;
+  }
+}
+
 inline void compute(const bn_bitlinear_args *args, const int8_t *q, int32_t row) {
-  const float scale = args->group_scales[row / 16] * args->quant->inverse_scale;
-  const int32_t sum = bn_row_dot(args->weights + row * kRowBytes, q, kBlocks) - args->quant->sum;
-  const float value = static_cast<float>(sum) * scale;
-  args->y[row] = args->accumulate ? args->y[row] + value : value;
+  int32_t token = 0;
+  for (; token + 4 <= args->tokens; token += 4) store<4>(args, q, row, token);
+  for (; token + 2 <= args->tokens; token += 2) store<2>(args, q, row, token);
+  if (token < args->tokens) store<1>(args, q, row, token);
 }
 
 } // namespace

@@ -178,21 +178,30 @@ inline void add_16(bn_f32x16 &sum, float factor, const bn_f32x16 &values) {
   }
 }
 
-// Scores of Queries queries at Wide times sixteen positions.
-template <int Queries, int Wide, typename Value>
-inline void score(float *const *scores, const float *const *query, const Value *keys) {
-  bn_f32x16 sum[Queries][Wide];
-  BN_UNROLL for (int i = 0; i < Queries; ++i) {
+// Fetches what comes next, unless what is read now had to be converted first: then it is there already.
+template <typename Value, typename Cache>
+inline void fetch(const Cache *p) {
+  if constexpr (std::is_same_v<Value, Cache>) bn_prefetch(p);
+}
+
+// Scores of Several queries at Wide times sixteen positions. Meanwhile as many keys at `next` are fetched.
+template <int Several, int Wide, typename Value, typename Cache>
+inline void score(float *const *scores, const float *const *query, const Value *keys, const Cache *next) {
+  bn_f32x16 sum[Several][Wide];
+  BN_UNROLL for (int i = 0; i < Several; ++i) {
     BN_UNROLL for (int w = 0; w < Wide; ++w) sum[i][w] = bn_zero16();
   }
   for (int d = 0; d < kDim; ++d) {
     bn_f32x16 key[Wide];
-    BN_UNROLL for (int w = 0; w < Wide; ++w) key[w] = load_16(keys + (w * kDim + d) * 16);
-    BN_UNROLL for (int i = 0; i < Queries; ++i) {
+    BN_UNROLL for (int w = 0; w < Wide; ++w) {
+      key[w] = load_16(keys + (w * kDim + d) * 16);
+      fetch<Value>(next + (w * kDim + d) * 16);
+    }
+    BN_UNROLL for (int i = 0; i < Several; ++i) {
       BN_UNROLL for (int w = 0; w < Wide; ++w) add_16(sum[i][w], query[i][d], key[w]);
     }
   }
-  BN_UNROLL for (int i = 0; i < Queries; ++i) {
+  BN_UNROLL for (int i = 0; i < Several; ++i) {
     BN_UNROLL for (int w = 0; w < Wide; ++w) {
       BN_UNROLL for (int l = 0; l < 16; l += BN_LANES) {
         bn_store(scores[i] + w * 16 + l, bn_mul(sum[i][w].part[l / BN_LANES], bn_set(0.20412415266036987f)));
@@ -201,80 +210,158 @@ inline void score(float *const *scores, const float *const *query, const Value *
   }
 }
 
-// Adds values, weighted, to what Queries queries have mixed from the positions before.
-template <int Queries, typename Value>
-inline void mix(float *mixed, const float *const *weights, const Value *values, int32_t positions) {
-  for (int d = 0; d < kRow; d += kWide * 16) {
-    bn_f32x16 sum[Queries][kWide];
-    BN_UNROLL for (int i = 0; i < Queries; ++i) {
+// Adds values, weighted, to what Several queries have mixed from the positions before, of the dimensions from `first` to
+// `last`. Meanwhile as many values at `next` are fetched.
+template <int Several, typename Value, typename Cache>
+inline void mix(float *mixed, const float *const *weights, const Value *values, const Cache *next, int32_t positions,
+                int first, int last) {
+  for (int d = first; d < last; d += kWide * 16) {
+    bn_f32x16 sum[Several][kWide];
+    BN_UNROLL for (int i = 0; i < Several; ++i) {
       BN_UNROLL for (int w = 0; w < kWide; ++w) sum[i][w] = bn_load16(mixed + i * kRow + d + w * 16);
     }
     for (int32_t position = 0; position < positions; ++position) {
       bn_f32x16 value[kWide];
       BN_UNROLL for (int w = 0; w < kWide; ++w) value[w] = load_16(values + position * kRow + d + w * 16);
-      BN_UNROLL for (int i = 0; i < Queries; ++i) {
+      fetch<Value>(next + position * kRow + d);
+      BN_UNROLL for (int i = 0; i < Several; ++i) {
         BN_UNROLL for (int w = 0; w < kWide; ++w) add_16(sum[i][w], weights[i][position], value[w]);
       }
     }
-    BN_UNROLL for (int i = 0; i < Queries; ++i) {
+    BN_UNROLL for (int i = 0; i < Several; ++i) {
       BN_UNROLL for (int w = 0; w < kWide; ++w) bn_store16(mixed + i * kRow + d + w * 16, sum[i][w]);
     }
   }
 }
 
+// Queries of one KV head: Count of them, which share each key and value that is read. Every query adds up in the same
+// order, whatever it shares the work with.
+template <int Count, typename Cache>
+struct Queries {
+  static constexpr int kWhole = Count / kQueries * kQueries, kRest = Count - kWhole;
+  static constexpr bool kShared = Count > kQueries;
+
+  const Slot<Cache> cache;
+  const float *query[Count];
+  float *rows; // of each query: scores of the positions, later their weights
+  int64_t stride;
+  float *converted; // room for a run
+
+  // Scores of the positions `begin` to `end`: whole sixteens.
+  void score_all(int32_t begin, int32_t end) const {
+    for (int32_t from = begin; from < end; from = run_end(from, end)) {
+      const int32_t to = run_end(from, end);
+      const auto *keys = run_of<kShared>(cache.keys(from), int64_t{to - from} * kDim, converted);
+      const auto at = [&](int32_t position, auto wide) {
+        constexpr int kWidth = decltype(wide)::value;
+        float *scores[Count];
+        for (int i = 0; i < Count; ++i) scores[i] = rows + i * stride + position;
+        const auto *block = keys + int64_t{position - from} * kDim;
+        const Cache *next = cache.keys(position + kWidth * 16);
+        for (int i = 0; i < kWhole; i += kQueries) score<kQueries, kWidth>(scores + i, query + i, block, next);
+        if constexpr (kRest > 0) score<kRest, kWidth>(scores + kWhole, query + kWhole, block, next);
+      };
+      int32_t position = from;
+      for (; position + kWide * 16 <= to; position += kWide * 16) at(position, std::integral_constant<int, kWide>());
+      for (; position < to; position += 16) at(position, std::integral_constant<int, 1>());
+    }
+  }
+
+  // mixed[query][dimension] = weighted values of the positions `begin` to `end`, of some dimensions.
+  void mix_all(float *mixed, int32_t begin, int32_t end, int first, int last) const {
+    for (int i = 0; i < Count; ++i) std::memset(mixed + i * kRow + first, 0, sizeof(float) * (last - first));
+    for (int32_t from = begin; from < end; from = run_end(from, end)) {
+      const int32_t to = run_end(from, end);
+      const auto *values = run_of<kShared>(cache.values(from), int64_t{to - from} * kRow, converted);
+      const Cache *next = cache.values(to);
+      const float *weights[Count];
+      for (int i = 0; i < Count; ++i) weights[i] = rows + i * stride + from;
+      for (int i = 0; i < kWhole; i += kQueries) {
+        mix<kQueries>(mixed + i * kRow, weights + i, values, next, to - from, first, last);
+      }
+      if constexpr (kRest > 0) {
+        mix<kRest>(mixed + kWhole * kRow, weights + kWhole, values, next, to - from, first, last);
+      }
+    }
+  }
+};
+
+// The first position of a token's window.
+inline int32_t window_begin(int32_t position, int32_t window) { return position < window ? 0 : position - window + 1; }
+
 // Attention of `Tokens` consecutive tokens of a sequence, for the query heads of one KV head.
-// Every query adds up in the same order, whatever it shares the call with.
 template <typename Cache, int Tokens>
 void attend(const Slot<Cache> cache, int32_t head, int32_t first_position, int32_t window, const float *qkv, float *out,
             float *scratch) {
   constexpr int kCount = Tokens * kGroup;
-  constexpr int kWhole = kCount / kQueries * kQueries, kRest = kCount - kWhole;
-  constexpr bool kShared = kCount > kQueries;
   const int32_t length = first_position + Tokens; // of the last token
   const int32_t end = static_cast<int32_t>(padded(length));
   // From a whole block of sixteen positions: those before a query's window get weights of zero, which change no sum.
-  const auto window_begin = [window](int32_t position) { return position < window ? 0 : position - window + 1; };
-  const int32_t begin = window_begin(first_position) / 16 * 16;
-  float *converted = scratch, *mixed = converted + kRun * kRow, *rows = mixed + kCount * kRow;
-  const float *query[kCount];
-  float *scores[kCount];
-  for (int i = 0; i < kCount; ++i) query[i] = qkv + int64_t{i / kGroup} * kQkv + (head * kGroup + i % kGroup) * kDim;
-  const auto scores_from = [&](int32_t position) {
-    for (int i = 0; i < kCount; ++i) scores[i] = rows + int64_t{i} * end + position;
-  };
-
-  for (int32_t from = begin; from < end; from = run_end(from, end)) {
-    const int32_t count = run_end(from, end) - from;
-    const auto *keys = run_of<kShared>(cache.keys(from), int64_t{count} * kDim, converted);
-    const auto at = [&](int32_t position, auto wide) {
-      constexpr int kWidth = decltype(wide)::value;
-      scores_from(from + position);
-      const auto *block = keys + int64_t{position} * kDim;
-      for (int i = 0; i < kWhole; i += kQueries) score<kQueries, kWidth>(scores + i, query + i, block);
-      if constexpr (kRest > 0) score<kRest, kWidth>(scores + kWhole, query + kWhole, block);
-    };
-    int32_t position = 0;
-    for (; position + kWide * 16 <= count; position += kWide * 16) at(position, std::integral_constant<int, kWide>());
-    for (; position < count; position += 16) at(position, std::integral_constant<int, 1>());
+  const int32_t begin = window_begin(first_position, window) / 16 * 16;
+  float *mixed = scratch + kRun * kRow, *rows = mixed + kCount * kRow;
+  Queries<kCount, Cache> queries = {cache, {}, rows, end, scratch};
+  for (int i = 0; i < kCount; ++i) {
+    queries.query[i] = qkv + int64_t{i / kGroup} * kQkv + (head * kGroup + i % kGroup) * kDim;
   }
-
-  scores_from(begin);
+  queries.score_all(begin, end);
   for (int i = 0; i < kCount; ++i) {
     const int32_t position = first_position + i / kGroup;
-    softmax(scores[i], window_begin(position) - begin, position + 1 - begin, end - begin);
+    softmax(rows + int64_t{i} * end + begin, window_begin(position, window) - begin, position + 1 - begin, end - begin);
   }
-
-  std::memset(mixed, 0, sizeof(float) * kCount * kRow);
-  for (int32_t from = begin; from < length; from = run_end(from, length)) {
-    const int32_t count = run_end(from, length) - from;
-    const auto *values = run_of<kShared>(cache.values(from), int64_t{count} * kRow, converted);
-    scores_from(from);
-    for (int i = 0; i < kWhole; i += kQueries) mix<kQueries>(mixed + i * kRow, scores + i, values, count);
-    if constexpr (kRest > 0) mix<kRest>(mixed + kWhole * kRow, scores + kWhole, values, count);
-  }
+  queries.mix_all(mixed, begin, length, 0, kRow);
   for (int i = 0; i < kCount; ++i) {
     std::memcpy(out + int64_t{i / kGroup} * kOut + (head * kGroup + i % kGroup) * kDim, mixed + i * kRow,
                 sizeof(float) * kDim);
+  }
+}
+
+// Attention of one token, where threads would have unequal numbers of KV heads: they share the positions of all heads as
+// they score, and then the dimensions of all heads as they mix. Scores lie in what `shared` points to.
+template <typename Cache>
+void attend_evenly(const bn_step_args *args, int32_t layer, int32_t window, const float *qkv, float *out,
+                   float *scratch, float *shared, int32_t thread) {
+  const int32_t threads = static_cast<int32_t>(args->team->threads);
+  const bn_token &token = args->tokens[0];
+  const int32_t length = token.position + 1, end = static_cast<int32_t>(padded(length));
+  const int32_t begin = window_begin(token.position, window) / 16 * 16;
+  float *mixed = scratch + kRun * kRow, *weights = mixed + kGroup * kRow;
+  const auto queries_of = [&](int32_t head) {
+    Queries<kGroup, Cache> queries = {slot<Cache>(args, token.sequence, layer, head), {}, nullptr, end, scratch};
+    for (int i = 0; i < kGroup; ++i) queries.query[i] = qkv + (head * kGroup + i) * kDim;
+    queries.rows = shared + int64_t{head} * kGroup * end;
+    return queries;
+  };
+
+  // In units of sixteen positions, head after head.
+  const int32_t units = (end - begin) / 16;
+  const bn_range scored = bn_share(kKvHeads * units, 1, thread, threads);
+  for (int32_t unit = scored.begin; unit < scored.end;) {
+    const int32_t head = unit / units, first = unit % units;
+    const int32_t last = scored.end - unit < units - first ? first + scored.end - unit : units;
+    queries_of(head).score_all(begin + first * 16, begin + last * 16);
+    unit += last - first;
+  }
+  bn_barrier(args->team);
+
+  // In units of a few dimensions.
+  constexpr int kUnit = kWide * 16, kUnits = kRow / kUnit;
+  const bn_range mine = bn_share(kKvHeads * kUnits, 1, thread, threads);
+  for (int32_t unit = mine.begin; unit < mine.end;) {
+    const int32_t head = unit / kUnits, first = unit % kUnits;
+    const int32_t last = mine.end - unit < kUnits - first ? first + mine.end - unit : kUnits;
+    Queries<kGroup, Cache> queries = queries_of(head);
+    std::memcpy(weights, queries.rows, sizeof(float) * kGroup * end);
+    queries.rows = weights;
+    for (int i = 0; i < kGroup; ++i) {
+      softmax(weights + int64_t{i} * end + begin, window_begin(token.position, window) - begin, length - begin, end - begin);
+    }
+    queries.mix_all(mixed, begin, length, first * kUnit, last * kUnit);
+    const int width = last * kUnit < kDim ? last * kUnit - first * kUnit : kDim - first * kUnit;
+    for (int i = 0; i < kGroup; ++i) {
+      std::memcpy(out + (head * kGroup + i) * kDim + first * kUnit, mixed + i * kRow + first * kUnit,
+                  sizeof(float) * width);
+    }
+    unit += last - first;
   }
 }
 
@@ -295,7 +382,11 @@ inline bool same_sequence(const bn_step_args *args, int32_t token) {
 
 template <typename Cache>
 void attend_all(const bn_step_args *args, int32_t layer, int32_t window, const float *qkv, float *out, float *scratch,
-                int32_t thread) {
+                float *shared, int32_t thread) {
+  if (args->token_count == 1 && kKvHeads % args->team->threads != 0) {
+    attend_evenly<Cache>(args, layer, window, qkv, out, scratch, shared, thread);
+    return;
+  }
   uint32_t task = 0;
   for (int32_t token = 0; token < args->token_count;) {
     const bn_token &first = args->tokens[token];
@@ -348,10 +439,10 @@ void bn_rope_store(const bn_step_args *args, int32_t layer, float *qkv, const fl
 }
 
 void bn_attention(const bn_step_args *args, int32_t layer, int32_t window, const float *qkv, float *out, float *scratch,
-                  int32_t thread) {
+                  float *shared, int32_t thread) {
   if (args->kv_type == BN_KV_F16) {
-    attend_all<uint16_t>(args, layer, window, qkv, out, scratch, thread);
+    attend_all<uint16_t>(args, layer, window, qkv, out, scratch, shared, thread);
   } else {
-    attend_all<float>(args, layer, window, qkv, out, scratch, thread);
+    attend_all<float>(args, layer, window, qkv, out, scratch, shared, thread);
   }
 }

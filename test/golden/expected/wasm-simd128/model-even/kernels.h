@@ -17,7 +17,7 @@ void bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__wasm_simd128(const bn_bitline
 void bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__wasm_simd128_listed(const bn_bitlinear_args *args, const int32_t *rows, int32_t count);
 void bn_bitlinear_i2_rows_gemm_m256k128_t16x128x2__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
-void bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__wasm_simd128_sums(int32_t *sums, const uint8_t *weights, const int8_t *q, const int32_t *columns, int32_t count);
+void bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__wasm_simd128_sums(int32_t *sums, const bn_bitlinear_args *args, const int32_t *columns, int32_t count);
 void bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__wasm_simd128_total(const bn_bitlinear_args *args, const uint8_t *sums, int64_t stride, int32_t threads,
     int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_columns_gemm_m128k256_t16x240x2__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
@@ -25,11 +25,12 @@ void bn_bitlinear_i2_columns_gemm_m128k256_t16x240x2__wasm_simd128(const bn_bitl
 // embedding.cpp: x = row `id` of the embedding table
 void bn_embed(float *x, const uint8_t *table, int32_t id);
 
-// attention.cpp
+// attention.cpp; `shared` is room for what all threads see
 int64_t bn_kv_bytes(int32_t kv_type, int32_t kv_capacity);
 void bn_rope_angles(float *angles, int32_t position);
 void bn_rope_store(const bn_step_args *args, int32_t layer, float *qkv, const float *angles, int32_t thread);
-void bn_attention(const bn_step_args *args, int32_t layer, const float *qkv, float *out, float *scratch, int32_t thread);
+void bn_attention(const bn_step_args *args, int32_t layer, const float *qkv, float *out, float *scratch, float *shared,
+                  int32_t thread);
 
 // head.cpp: logits[t][row] = head[row] . hidden[t] for rows row_begin to row_end
 void bn_head(float *logits, const uint8_t *table, const float *hidden, int32_t tokens, int32_t row_begin,

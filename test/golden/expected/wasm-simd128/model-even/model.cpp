@@ -15,8 +15,9 @@ constexpr float kEpsilon = 0.000009999999747378752f;
 // The weights file: tables first, then one stretch of kLayerBytes for each layer.
 constexpr int64_t kLayerBase = 25088, kLayerBytes = 54080;
 
-// The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after.
-constexpr int64_t kTokenBytes = 2944, kScratchBytes = 16384;
+// The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after, and
+// in the end what threads share.
+constexpr int64_t kTokenBytes = 2944, kScratchBytes = 17472, kSharedBytes = 2048;
 constexpr int64_t kX = 0;
 constexpr int64_t kAngles = 512;
 constexpr int64_t kQ = 576;
@@ -29,7 +30,7 @@ constexpr int64_t kHidden = 576;
 inline const float *floats(const uint8_t *p) { return reinterpret_cast<const float *>(p); }
 
 int64_t workspace_bytes(int32_t tokens, int32_t threads) {
-  return tokens * kTokenBytes + threads * kScratchBytes;
+  return tokens * kTokenBytes + threads * kScratchBytes + kSharedBytes;
 }
 
 void step(const bn_step_args *args, int32_t thread) {
@@ -37,7 +38,7 @@ void step(const bn_step_args *args, int32_t thread) {
   const int32_t threads = static_cast<int32_t>(args->team->threads);
   const bn_range mine = bn_share(count, 1, thread, threads); // tokens whose row-wise work this thread does
   const uint8_t *weights = args->weights;
-  if (args->counts != nullptr && count == 1 && thread == 0) ++args->counts->tokens;
+  if (args->counts != nullptr && count <= 16 && thread == 0) ++args->counts->steps;
 
   float *x = reinterpret_cast<float *>(args->workspace + count * kX);
   float *angles = reinterpret_cast<float *>(args->workspace + count * kAngles);
@@ -49,6 +50,7 @@ void step(const bn_step_args *args, int32_t thread) {
   float *hidden = reinterpret_cast<float *>(args->workspace + count * kHidden);
   uint8_t *scratch = args->workspace + count * kTokenBytes + thread * kScratchBytes;
   float *row = reinterpret_cast<float *>(scratch);
+  float *shared = reinterpret_cast<float *>(args->workspace + count * kTokenBytes + threads * kScratchBytes);
 
   // x = embedding of each token, and the angles of its position
   for (int32_t t = mine.begin; t < mine.end; ++t) {
@@ -88,7 +90,7 @@ void step(const bn_step_args *args, int32_t thread) {
     bn_barrier(args->team);
 
     // attended = attention of the queries over the cache
-    bn_attention(args, layer, qkv, attended, row, thread);
+    bn_attention(args, layer, qkv, attended, row, shared, thread);
     bn_barrier(args->team);
 
     // attn_sub_norm of attended, to int8
@@ -137,16 +139,18 @@ void step(const bn_step_args *args, int32_t thread) {
     }
     bn_barrier(args->team);
 
-    // gate_up = up weights · q; of one token, those rows only that the gate lets through
+    // gate_up = up weights · q; of few tokens, those rows only that the gate lets through
     {
       const bn_bitlinear_args linear = {
           layer_weights + 20224, floats(layer_weights + 20160), q, quant,
           gate_up + 256, 512, count, 0, scratch};
-      if (count == 1) {
-        int32_t *rows = reinterpret_cast<int32_t *>(scratch + 256);
-        const int32_t active = bn_list_rows<256>(rows, gate_up, linear.group_scales, quant->inverse_scale);
+      if (count <= 16) {
+        int32_t *rows = reinterpret_cast<int32_t *>(scratch + 4096);
+        const int32_t active = bn_list_rows<256>(rows, gate_up, 512, linear.group_scales, quant, count);
         const bn_range share = bn_share(active, 1, thread, threads);
-        bn_clear_rows(linear.y, rows, share, thread == 0, thread == threads - 1, 256);
+        for (int32_t t = 0; t < count; ++t) {
+          bn_clear_rows(linear.y + t * linear.y_stride, rows, share, thread == 0, thread == threads - 1, 256);
+        }
         bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__wasm_simd128_listed(&linear, rows + share.begin, share.end - share.begin);
         if (args->counts != nullptr && thread == 0 && active < 256) args->counts->zeros += 256 - active;
       } else {
@@ -165,20 +169,20 @@ void step(const bn_step_args *args, int32_t thread) {
     }
     bn_barrier(args->team);
 
-    // x += down weights · q; of one token, without the columns that meet a zero
+    // x += down weights · q; of few tokens, without the columns that meet zeros
     {
       const bn_bitlinear_args linear = {
           layer_weights + 37696, floats(layer_weights + 37632), q, quant,
           x, 128, count, 1, scratch};
-      if (count == 1) {
-        int32_t *columns = reinterpret_cast<int32_t *>(scratch + 1024);
-        const int32_t active = bn_list_columns<256>(columns, q);
+      if (count <= 16) {
+        int32_t *columns = reinterpret_cast<int32_t *>(scratch + 16384);
+        const int32_t active = bn_list_columns<256>(columns, q, count);
         const bn_range share = bn_share(active, 4, thread, threads);
-        bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__wasm_simd128_sums(reinterpret_cast<int32_t *>(scratch), linear.weights, q, columns + share.begin, share.end - share.begin);
+        bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__wasm_simd128_sums(reinterpret_cast<int32_t *>(scratch), &linear, columns + share.begin, share.end - share.begin);
         if (args->counts != nullptr && thread == 0) args->counts->zero_columns += 256 - active;
         bn_barrier(args->team);
         const bn_range groups = bn_share(8, 1, thread, threads);
-        bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__wasm_simd128_total(&linear, args->workspace + kTokenBytes, kScratchBytes, threads, groups.begin, groups.end);
+        bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__wasm_simd128_total(&linear, args->workspace + count * kTokenBytes, kScratchBytes, threads, groups.begin, groups.end);
       } else {
         const bn_range groups = bn_share(8, 4, thread, threads);
         bn_bitlinear_i2_columns_gemm_m128k256_t16x240x2__wasm_simd128(&linear, groups.begin, groups.end);
@@ -233,9 +237,9 @@ constexpr bn_kernel kKernels[] = {
     {"bn_bitlinear_i2_gemm_m128k128_t16x128x2__wasm_simd128", 128, 128, 256, 2048, 4096, bn_bitlinear_i2_gemm_m128k128_t16x128x2__wasm_simd128},
     {"bn_bitlinear_i2_gemv_m256k128_t16x128x1__wasm_simd128", 256, 128, 1, 0, 8192, bn_bitlinear_i2_gemv_m256k128_t16x128x1__wasm_simd128},
     {"bn_bitlinear_i2_gemm_m256k128_t16x128x2__wasm_simd128", 256, 128, 256, 2048, 8192, bn_bitlinear_i2_gemm_m256k128_t16x128x2__wasm_simd128},
-    {"bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__wasm_simd128", 256, 128, 1, 1344, 16384, bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__wasm_simd128},
+    {"bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__wasm_simd128", 256, 128, 16, 5184, 16384, bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__wasm_simd128},
     {"bn_bitlinear_i2_rows_gemm_m256k128_t16x128x2__wasm_simd128", 256, 128, 256, 4096, 16384, bn_bitlinear_i2_rows_gemm_m256k128_t16x128x2__wasm_simd128},
-    {"bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__wasm_simd128", 128, 256, 1, 2112, 16384, bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__wasm_simd128},
+    {"bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__wasm_simd128", 128, 256, 16, 17472, 16384, bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__wasm_simd128},
     {"bn_bitlinear_i2_columns_gemm_m128k256_t16x240x2__wasm_simd128", 128, 256, 256, 16384, 16384, bn_bitlinear_i2_columns_gemm_m128k256_t16x240x2__wasm_simd128},
 };
 

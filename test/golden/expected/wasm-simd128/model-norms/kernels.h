@@ -19,14 +19,14 @@ void bn_bitlinear_i2_gemm_m80k90_t16x96x2__wasm_simd128(const bn_bitlinear_args 
 // embedding.cpp: x = row `id` of the embedding table
 void bn_embed(float *x, const uint8_t *table, int32_t id);
 
-// attention.cpp
+// attention.cpp; `shared` is room for what all threads see
 int64_t bn_kv_bytes(int32_t kv_type, int32_t kv_capacity);
 void bn_rope_angles(float *angles, int32_t position);
 void bn_local_rope_angles(float *angles, int32_t position);
 void bn_rope_store(const bn_step_args *args, int32_t layer, float *qkv, const float *angles, const float *query_norm,
                    const float *key_norm, int32_t thread);
 void bn_attention(const bn_step_args *args, int32_t layer, int32_t window, const float *qkv, float *out, float *scratch,
-                  int32_t thread);
+                  float *shared, int32_t thread);
 
 // head.cpp: logits[t][row] = head[row] . hidden[t] for rows row_begin to row_end
 void bn_head(float *logits, const uint8_t *table, const float *hidden, int32_t tokens, int32_t row_begin,

@@ -15,8 +15,9 @@ constexpr bool kLocal[kLayers] = {true, false}; // layers that attend to a windo
 // The weights file: tables first, then one stretch of kLayerBytes for each layer.
 constexpr int64_t kLayerBase = 14144, kLayerBytes = 15872;
 
-// The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after.
-constexpr int64_t kTokenBytes = 2560, kScratchBytes = 14336;
+// The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after, and
+// in the end what threads share.
+constexpr int64_t kTokenBytes = 2560, kScratchBytes = 14336, kSharedBytes = 1024;
 constexpr int64_t kX = 0;
 constexpr int64_t kAngles = 320;
 constexpr int64_t kLocalAngles = 448;
@@ -42,7 +43,7 @@ constexpr int64_t kHidden = 576;
 inline const float *floats(const uint8_t *p) { return reinterpret_cast<const float *>(p); }
 
 int64_t workspace_bytes(int32_t tokens, int32_t threads) {
-  return tokens * kTokenBytes + threads * kScratchBytes;
+  return tokens * kTokenBytes + threads * kScratchBytes + kSharedBytes;
 }
 
 void step(const bn_step_args *args, int32_t thread) {
@@ -50,7 +51,7 @@ void step(const bn_step_args *args, int32_t thread) {
   const int32_t threads = static_cast<int32_t>(args->team->threads);
   const bn_range mine = bn_share(count, 1, thread, threads); // tokens whose row-wise work this thread does
   const uint8_t *weights = args->weights;
-  if (args->counts != nullptr && count == 1 && thread == 0) ++args->counts->tokens;
+  if (args->counts != nullptr && count <= 16 && thread == 0) ++args->counts->steps;
 
   float *x = reinterpret_cast<float *>(args->workspace + count * kX);
   float *angles = reinterpret_cast<float *>(args->workspace + count * kAngles);
@@ -75,6 +76,7 @@ void step(const bn_step_args *args, int32_t thread) {
   float *hidden = reinterpret_cast<float *>(args->workspace + count * kHidden);
   uint8_t *scratch = args->workspace + count * kTokenBytes + thread * kScratchBytes;
   float *row = reinterpret_cast<float *>(scratch);
+  float *shared = reinterpret_cast<float *>(args->workspace + count * kTokenBytes + threads * kScratchBytes);
 
   // x = embedding of each token * 8.485280990600586f, and the angles of its position
   for (int32_t t = mine.begin; t < mine.end; ++t) {
@@ -165,7 +167,7 @@ void step(const bn_step_args *args, int32_t thread) {
     bn_barrier(args->team);
 
     // attended = attention of the queries over the cache
-    bn_attention(args, layer, kLocal[layer] ? 20 : INT32_MAX, qkv, attended, row, thread);
+    bn_attention(args, layer, kLocal[layer] ? 20 : INT32_MAX, qkv, attended, row, shared, thread);
     bn_barrier(args->team);
 
     // attn_output_norm_in of attended, to int8

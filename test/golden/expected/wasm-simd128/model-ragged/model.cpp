@@ -14,8 +14,9 @@ constexpr float kEpsilon = 0.000009999999747378752f;
 // The weights file: tables first, then one stretch of kLayerBytes for each layer.
 constexpr int64_t kLayerBase = 58752, kLayerBytes = 18176;
 
-// The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after.
-constexpr int64_t kTokenBytes = 1984, kScratchBytes = 11264;
+// The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after, and
+// in the end what threads share.
+constexpr int64_t kTokenBytes = 1984, kScratchBytes = 11264, kSharedBytes = 768;
 constexpr int64_t kX = 0;
 constexpr int64_t kAngles = 448;
 constexpr int64_t kQ = 512;
@@ -28,7 +29,7 @@ constexpr int64_t kHidden = 512;
 inline const float *floats(const uint8_t *p) { return reinterpret_cast<const float *>(p); }
 
 int64_t workspace_bytes(int32_t tokens, int32_t threads) {
-  return tokens * kTokenBytes + threads * kScratchBytes;
+  return tokens * kTokenBytes + threads * kScratchBytes + kSharedBytes;
 }
 
 void step(const bn_step_args *args, int32_t thread) {
@@ -36,7 +37,7 @@ void step(const bn_step_args *args, int32_t thread) {
   const int32_t threads = static_cast<int32_t>(args->team->threads);
   const bn_range mine = bn_share(count, 1, thread, threads); // tokens whose row-wise work this thread does
   const uint8_t *weights = args->weights;
-  if (args->counts != nullptr && count == 1 && thread == 0) ++args->counts->tokens;
+  if (args->counts != nullptr && count <= 16 && thread == 0) ++args->counts->steps;
 
   float *x = reinterpret_cast<float *>(args->workspace + count * kX);
   float *angles = reinterpret_cast<float *>(args->workspace + count * kAngles);
@@ -48,6 +49,7 @@ void step(const bn_step_args *args, int32_t thread) {
   float *hidden = reinterpret_cast<float *>(args->workspace + count * kHidden);
   uint8_t *scratch = args->workspace + count * kTokenBytes + thread * kScratchBytes;
   float *row = reinterpret_cast<float *>(scratch);
+  float *shared = reinterpret_cast<float *>(args->workspace + count * kTokenBytes + threads * kScratchBytes);
 
   // x = embedding of each token, and the angles of its position
   for (int32_t t = mine.begin; t < mine.end; ++t) {
@@ -87,7 +89,7 @@ void step(const bn_step_args *args, int32_t thread) {
     bn_barrier(args->team);
 
     // attended = attention of the queries over the cache
-    bn_attention(args, layer, qkv, attended, row, thread);
+    bn_attention(args, layer, qkv, attended, row, shared, thread);
     for (int32_t t = mine.begin; t < mine.end; ++t) {
       for (int i = 72; i < 80; ++i) attended[int64_t{t} * 80 + i] = 0.0f;
     }
