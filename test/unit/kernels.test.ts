@@ -2,7 +2,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { families, LAYOUTS, layoutOf, SKIPPING } from '../../compiler/kernels/index.ts';
 import { formatName } from '../../compiler/kernels/name.ts';
-import { type KernelFamily, UnsupportedSpecError } from '../../compiler/kernels/spec.ts';
+import { FEW_TOKENS, type KernelFamily, UnsupportedSpecError } from '../../compiler/kernels/spec.ts';
 import { planModel } from '../../compiler/passes/index.ts';
 import { distinctKernels, selectKernels } from '../../compiler/passes/select-kernels.ts';
 import { type Target, targets } from '../../targets/index.ts';
@@ -69,8 +69,10 @@ for (const family of families) {
     // Panels of two tiles where four row groups share bytes.
     const panels = family.layout === SKIPPING.columns.id ? 2 : 1;
     if (family.takes === 'many') assert.is(bytes, panels * 32 * Math.max(padded, 256));
-    // Activations and a list of 64 rows; sums of 256 rows and a list of 256 columns. A list has room for 16 more.
-    else if (isSkipping(family)) assert.is(bytes, columns === 256 ? 256 + 4 * (64 + 16) : 4 * (256 + 256 + 16));
+    // Of each token, activations and a list of 64 rows; sums of 256 rows and a list of 256 columns. A list has room for 16 more.
+    else if (isSkipping(family)) {
+      assert.is(bytes, columns === 256 ? FEW_TOKENS * 256 + 4 * (64 + 16) : 4 * (FEW_TOKENS * 256 + 256 + 16));
+    }
     else if (family.id === 'bitlinear_i2_gemv') assert.is(bytes, 0);
     // 32 bytes a table, twice as many where it holds the negative sums, and an int32 for each row.
     else assert.is(bytes, family.layout === LAYOUTS.tl1.id ? (padded / 2) * 32 + 4 * 32 : (padded / 3) * 64 + 4 * 32);
