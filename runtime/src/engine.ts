@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { WASM } from '../../artifact/machine.ts';
 import { BitnetError } from '../../errors.ts';
 import { type EngineFacts, loadAddon, type NativeEngine, type NativeOpenOptions, type NativeOutput } from './addon.ts';
@@ -47,6 +48,8 @@ export class Engine {
     signal?.throwIfAborted();
     const id = this.#start(start);
     const wake = () => this.#waiters.get(id)?.();
+    // Any number of requests may share a signal: Node would take many listeners for a leak.
+    if (signal) setMaxListeners(0, signal);
     signal?.addEventListener('abort', wake);
     let ended = false;
     try {

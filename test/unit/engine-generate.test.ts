@@ -197,6 +197,19 @@ test('a long prompt does not stop the others', async () => {
   await long;
 });
 
+test('many requests share a signal, and Node warns of nothing', async () => {
+  const model = await open({ table: () => 0, noise: 6 }, { sequences: 2 });
+  const { signal } = new AbortController();
+  const warnings: Error[] = [];
+  const warned = (warning: Error) => warnings.push(warning);
+  process.on('warning', warned);
+  const options = { temperature: 0, maxTokens: 3, ignoreEos: true, signal };
+  await Promise.all(Array.from({ length: 16 }, () => model.generate([A], options).result));
+  await setImmediate();
+  process.off('warning', warned);
+  assert.equal(warnings, []);
+});
+
 test('a prompt that begins like an earlier one is not read again', async () => {
   const model = await open({ table: () => 0, noise: 6 }, { sequences: 2 });
   const options = { temperature: 0, maxTokens: 10, ignoreEos: true };
