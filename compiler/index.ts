@@ -60,7 +60,8 @@ export {
   lowerModel,
   type Stages,
 } from './pipeline.ts';
+export type { Variant } from './tune/bed.ts';
 export { tunedSections } from './tune/sections.ts';
-export { type TuneOptions, type TuneResult, type TuningProgress, tuneModel, type Variant } from './tune/tune.ts';
+export { type TuneOptions, type TuneResult, type TuningProgress, tuneModel } from './tune/tune.ts';
 export { readTuned, type Tuned, type TunedShape, tunedPath, writeTuned } from './tune/tuned-file.ts';
-export type { ModelTrial, TuningRuntime, Workbench } from './tune/workbench.ts';
+export type { GpuWorkbench, ModelTrial, TuningRuntime, Workbench } from './tune/workbench.ts';

@@ -2,8 +2,10 @@ import { BitnetError } from '../errors.ts';
 import { cuda, type GpuTarget, isGpu, parseTargets, type Target } from '../targets/index.ts';
 import { type BuildOptions, type BuiltArtifact, buildArtifact, type Program } from './build/artifact.ts';
 import { findGpuCompiler } from './build/find-gpu-compiler.ts';
+import type { GpuCompiler } from './build/gpu-compiler.ts';
 import { gpuProgram, parseArchitectures } from './build/gpu-program.ts';
 import { cpuProgram } from './build/library.ts';
+import { ownGpus } from './build/own-gpus.ts';
 import { type Compiler, findCompiler } from './build/toolchain.ts';
 import { resolveModel } from './hub/resolve.ts';
 import { type ImportOptions, importModel } from './import/index.ts';
@@ -18,7 +20,7 @@ import { checkGpus } from './passes/share-gpus.ts';
 import { renderCuda } from './render/cuda/index.ts';
 import { renderSources, type Source } from './render/index.ts';
 import { systemErrors } from './system-errors.ts';
-import { applyTuned, type TunedRequest } from './tune/apply.ts';
+import { applyTuned, gpuSite, type TunedRequest } from './tune/apply.ts';
 
 /** What a model file does not say of itself, how its matrices should be multiplied, and how its head is stored. */
 export type LowerOptions = ImportOptions & PlanRequest;
@@ -69,9 +71,8 @@ export async function lowerModel(
 ): Promise<Stages> {
   const ir = await importModel(await resolveModel(source), options);
   if (isGpu(target)) {
-    const plan = planForGpu(ir, options);
-    const gpus = checkGpus(options.gpus);
-    return { ir, plan, kernels: selectGpuKernels(plan, gpus), sections: [], sources: renderCuda(plan, gpus) };
+    const { plan, kernels, sources } = await lowerForGpu(ir, options);
+    return { ir, plan, kernels, sections: [], sources };
   }
   const { request } = await applyTuned(
     ir,
@@ -82,6 +83,23 @@ export async function lowerModel(
   const kernels = selectKernels(plan, target, request.tuned);
   const sources = renderSources(plan, target, kernels);
   return { ir, plan, kernels, sections: sectionsOf(ir, plan), sources };
+}
+
+/** The same for GPUs, with what tuning has to say of it. */
+async function lowerForGpu(
+  ir: ModelIR,
+  options: PlanRequest & Pick<CompileOptions, 'gpus'>,
+  compiler?: GpuCompiler,
+  architectures?: readonly string[],
+) {
+  const gpus = checkGpus(options.gpus);
+  const { gpus: _, ...asked } = options;
+  const plan = planForGpu(ir, asked);
+  const site = gpuSite(ir, await ownGpus(), architectures);
+  const { request, files, notices } = await applyTuned(ir, [{ target: cuda, compiler }], asked, site);
+  const tuned = request.tuned ? request.tuned[0] : undefined;
+  const kernels = selectGpuKernels(plan, gpus, tuned);
+  return { plan, gpus, kernels, sources: renderCuda(plan, gpus, tuned), files, notices };
 }
 
 /**
@@ -102,15 +120,13 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
       });
     }
     if (wanted === cuda.id) {
-      const plan = planForGpu(ir, options);
-      const gpus = checkGpus(options.gpus);
-      const choices = selectGpuKernels(plan, gpus);
       const compiler = await findGpuCompiler();
       const architectures = await parseArchitectures(options.arch, compiler);
-      const program = gpuProgram(choices, renderCuda(plan, gpus), compiler, architectures, gpus);
-      const built = await buildArtifact(ir, plan, [program], { out, onProgress, signal });
-      const kernels = distinctKernels(choices).map(({ name }) => name);
-      return { ...built, kernels, sections: [], tuned: [], notices: [], skipped: [] };
+      const lowered = await lowerForGpu(ir, options, compiler, architectures);
+      const program = gpuProgram(lowered.kernels, lowered.sources, compiler, architectures, lowered.gpus);
+      const built = await buildArtifact(ir, lowered.plan, [program], { out, onProgress, signal });
+      const kernels = distinctKernels(lowered.kernels).map(({ name }) => name);
+      return { ...built, kernels, sections: [], tuned: lowered.files, notices: lowered.notices, skipped: [] };
     }
     const { toolchains, skipped } = await findToolchains(parseTargets(wanted), wanted === 'all');
     const { request, files, notices } = await applyTuned(ir, toolchains, options);

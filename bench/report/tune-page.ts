@@ -9,10 +9,29 @@ import { rooflinePlot } from './roofline.ts';
 
 type Candidate = TunedShape['candidates'][number];
 
-const KINDS = {
-  one: 'one token (GEMV)',
-  many: 'a prompt of 128 tokens (GEMM)',
-} as const;
+type BatchClass = Candidate['takes'];
+type Tile = Candidate['tile'];
+
+/** Steps that kernels are for, in order of how many tokens they have. */
+export const BATCH_CLASSES: readonly BatchClass[] = ['one', 'few', 'some', 'many'];
+
+/** What a class is called in a table: of GPUs by its tokens. */
+export function batchTitle({ shapes }: Tuned, takes: BatchClass): string {
+  if (takes === 'one') return 'GEMV';
+  const all = shapes.flatMap(({ candidates }) => candidates);
+  const isGpu = all.some(({ tile }) => tile.block);
+  return isGpu ? `GEMM, ${all.find((one) => one.takes === takes)?.tokens} tokens` : 'GEMM';
+}
+
+/** A tile in words: of a GPU, how a thread block computes it, too. */
+export function tileText({ rows, columns, held, tokens, block }: Tile): string {
+  const sizes = [rows, columns, ...(held === undefined ? [] : [held]), tokens].join(' × ');
+  return block ? `${sizes}, ${block.warps} warps, split ${block.split}, ${block.stages} stages` : sizes;
+}
+
+/** What it was measured on. */
+export const whereText = ({ machine, threads }: Tuned): string =>
+  machine.gpu?.name ?? `${threads} ${threads === 1 ? 'thread' : 'threads'}`;
 
 const macs = ({ m, k }: TunedShape, { tokens }: Candidate): number => m * k * tokens;
 
@@ -23,14 +42,11 @@ function rateOf(shape: TunedShape, one: Candidate): Estimate {
   return { median: work / median, low: work / high, high: work / low, confidence };
 }
 
-const tileText = ({ tile: { rows, columns, held, tokens } }: Candidate): string =>
-  [rows, columns, ...(held === undefined ? [] : [held]), tokens].join(' × ');
-
 /** What a tuning found, as a page: a heat map for each shape and layout, a roofline, and everything that was tried. */
 export function tunePage(tuned: Tuned): string {
-  const { model, target, threads, machine, version, date, shapes, complete } = tuned;
+  const { model, target, machine, version, date, shapes, complete } = tuned;
   const subtitle =
-    `${target}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${machine.cpu}, version ${version}, ${date}` +
+    `${target}, ${whereText(tuned)}, ${machine.cpu}, version ${version}, ${date}` +
     (complete ? '' : ': time ran out before all was measured');
   const sections = [
     chosen(tuned),
@@ -42,13 +58,14 @@ export function tunePage(tuned: Tuned): string {
   return page(`Tuning of ${model}`, subtitle, sections);
 }
 
-function chosen({ shapes, choice }: Tuned): Section {
+function chosen(tuned: Tuned): Section {
+  const { shapes, choice } = tuned;
   const rows = shapes.flatMap(({ m, k, uses, layout, layouts }) => {
     const { kernels } = layouts.find((one) => one.layout === layout)!;
-    return (['one', 'many'] as const).map((takes) => {
-      const { rows: high, columns, held, tokens } = kernels[takes].tile;
-      const tile = [high, columns, ...(held === undefined ? [] : [held]), tokens].join(' × ');
-      return [uses.join(', '), `${m} × ${k}`, takes === 'one' ? 'GEMV' : 'GEMM', layout, tile, kernels[takes].reason];
+    return BATCH_CLASSES.flatMap((takes) => {
+      const kernel = kernels[takes];
+      if (!kernel) return [];
+      return [[uses.join(', '), `${m} × ${k}`, batchTitle(tuned, takes), layout, tileText(kernel.tile), kernel.reason]];
     });
   });
   return {
@@ -68,11 +85,14 @@ function trials({ trials: run }: Tuned): Section {
     high: tokens / low,
     confidence,
   });
-  const bars = run.flatMap(({ name, prefill, perToken }, series) => [
+  const bars = run.flatMap(({ name, prefill, perToken, perStep }, series) => [
     { label: `${name}: prefill`, value: perSecond(prefill, 128), series },
     { label: `${name}: decode`, value: perSecond(perToken, 1), series },
+    ...(perStep ? [{ label: `${name}: 64 sequences`, value: perSecond(perStep, 64), series }] : []),
   ]);
-  const kinds = ['prefill', 'decode'].map((kind) => bars.filter(({ label }) => label.endsWith(kind)));
+  const kinds = ['prefill', 'decode', ...(run.some(({ perStep }) => perStep) ? ['64 sequences'] : [])].map((kind) =>
+    bars.filter(({ label }) => label.endsWith(kind)),
+  );
   return {
     title: 'Whole models, tokens a second',
     content: kinds.map((some) => barChart(some, 'tokens/s')),
@@ -99,15 +119,21 @@ function roofline({ shapes, limits }: Tuned): Section {
   };
 }
 
-/** A heat map for each layout and batch class: rows of the tile against its columns, or for many tokens its tokens. */
+/** What a heat map shows of a tile: rows against columns, or for many tokens tokens; of a GPU what shares the work. */
+function axesOf({ takes, tile: { rows, columns, tokens, block } }: Candidate) {
+  if (block) return { x: block.split, y: takes === 'one' ? block.warps : rows };
+  return { x: takes === 'one' ? columns : tokens, y: rows };
+}
+
+/** A heat map for each layout and batch class. */
 function maps(shape: TunedShape): Section[] {
-  return (['one', 'many'] as const).flatMap((takes) => {
+  return BATCH_CLASSES.flatMap((takes) => {
     const tried = shape.candidates.filter((one) => one.takes === takes);
     if (tried.length === 0) return [];
     const layouts = [...new Set(tried.map(({ layout }) => layout))];
     return [
       {
-        title: `${shape.uses.join(', ')}, ${shape.m} × ${shape.k}: ${KINDS[takes]}`,
+        title: `${shape.uses.join(', ')}, ${shape.m} × ${shape.k}: ${kindOf(tried[0]!)}`,
         content: layouts.map((layout) => layoutMap(shape, layout, tried, takes)),
         note: 'G multiply-accumulates a second; the frame marks the kernel that is used where the layout is. Of tiles that differ in more than their sizes here, the fastest is shown.',
       },
@@ -115,12 +141,16 @@ function maps(shape: TunedShape): Section[] {
   });
 }
 
-function layoutMap(shape: TunedShape, layout: string, tried: readonly Candidate[], takes: 'one' | 'many'): Markup {
+const kindOf = ({ takes, tokens }: Candidate): string =>
+  takes === 'one' ? 'one token (GEMV)' : `${takes === 'many' ? 'a prompt of ' : ''}${tokens} tokens (GEMM)`;
+
+function layoutMap(shape: TunedShape, layout: string, tried: readonly Candidate[], takes: BatchClass): Markup {
   const own = tried.filter((one) => one.layout === layout);
   const fastest = Math.min(...tried.map(({ nanoseconds }) => nanoseconds.median));
   const squares = new Map<string, Candidate>();
   for (const one of own) {
-    const at = `${one.tile.rows} ${takes === 'one' ? one.tile.columns : one.tile.tokens}`;
+    const { x, y } = axesOf(one);
+    const at = `${y} ${x}`;
     const other = squares.get(at);
     const better = other === undefined || one.nanoseconds.median < other.nanoseconds.median;
     if (one.outcome === 'best' || (better && other?.outcome !== 'best')) squares.set(at, one);
@@ -128,20 +158,19 @@ function layoutMap(shape: TunedShape, layout: string, tried: readonly Candidate[
   const cells = [...squares.values()].map((one): Cell => {
     const rate = rateOf(shape, one);
     return {
-      x: takes === 'one' ? one.tile.columns : one.tile.tokens,
-      y: one.tile.rows,
+      ...axesOf(one),
       value: fastest / one.nanoseconds.median,
       text: number(rate.median),
-      title: `${tileText(one)}: ${number(rate.median)} GMAC/s, ${number(one.nanoseconds.median / 1000)} µs, ${one.rounds} rounds, ${one.outcome}`,
+      title: `${tileText(one.tile)}: ${number(rate.median)} GMAC/s, ${number(one.nanoseconds.median / 1000)} µs, ${one.rounds} rounds, ${one.outcome}`,
       marked: one.outcome === 'best',
     };
   });
-  return element(
-    'div',
-    { class: 'map' },
-    element('p', {}, layout),
-    heatMap(cells, { xAxis: takes === 'one' ? 'columns of a tile' : 'tokens of a tile', yAxis: 'rows' }),
-  );
+  return element('div', { class: 'map' }, element('p', {}, layout), heatMap(cells, titlesOf(own, takes)));
+}
+
+function titlesOf([first]: readonly Candidate[], takes: BatchClass) {
+  if (first?.tile.block) return { xAxis: 'what shares K', yAxis: takes === 'one' ? 'warps' : 'rows' };
+  return { xAxis: takes === 'one' ? 'columns of a tile' : 'tokens of a tile', yAxis: 'rows' };
 }
 
 function all(shape: TunedShape): Section {

@@ -1,7 +1,5 @@
-import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { BitnetError } from '../../errors.ts';
 import { cuda } from '../../targets/index.ts';
 import type { Choice } from '../passes/select-kernels.ts';
@@ -10,8 +8,7 @@ import type { Program } from './artifact.ts';
 import { sha256 } from './fingerprint.ts';
 import { codeOf, type GpuCompiler } from './gpu-compiler.ts';
 import { withCachedLibrary } from './library.ts';
-
-const run = promisify(execFile);
+import { ownGpus } from './own-gpus.ts';
 
 /**
  * The architectures to build for: those asked for, with commas; else those of this machine's GPUs; else all that the
@@ -20,7 +17,7 @@ const run = promisify(execFile);
 export async function parseArchitectures(text: string | undefined, compiler: GpuCompiler): Promise<string[]> {
   const built = cuda.architectures.filter((one) => compiler.architectures.includes(one));
   if (text === undefined) {
-    const own = (await ownArchitectures()).filter((one) => built.includes(one));
+    const own = (await ownGpus()).map(({ capability }) => `sm_${capability}`).filter((one) => built.includes(one));
     return own.length > 0 ? [...new Set(own)] : built;
   }
   const asked = text.split(',').map((one) => one.trim());
@@ -38,12 +35,6 @@ export async function parseArchitectures(text: string | undefined, compiler: Gpu
   return [...new Set(asked)];
 }
 
-/** Those of this machine's GPUs, as the driver's own tool says; none where there is no driver. */
-async function ownArchitectures(): Promise<string[]> {
-  const listed = await run('nvidia-smi', ['--query-gpu=compute_cap', '--format=csv,noheader']).catch(() => undefined);
-  return (listed?.stdout.trim().split(/\s+/) ?? []).map((capability) => `sm_${capability.replace('.', '')}`);
-}
-
 /** What an artifact calls the program for so many GPUs. */
 export const gpuTarget = (gpus: number): string => (gpus === 1 ? cuda.id : `${cuda.id}-x${gpus}`);
 
@@ -56,12 +47,34 @@ export function gpuProgram(
   gpus = 1,
 ): Program {
   const flags = [...cuda.flags, ...architectures.map(codeOf)];
-  const key = sha256(compiler.version, ...flags, ...sources.flatMap(({ file, text }) => [file, text]));
+  const key = gpuLibraryKey(sources, compiler, architectures);
   const { library } = compiler;
-  const write = async (folder: string, signal?: AbortSignal) => {
-    for (const { file, text } of sources) await writeFile(join(folder, file), text);
-    const job = { architectures, flags: [...cuda.flags, `-DBN_MODEL_KEY="${key}"`], signal };
-    await withCachedLibrary(join(folder, library), `${key}-${library}`, () => compiler.build(folder, job), signal);
-  };
+  const write = (folder: string, signal?: AbortSignal) =>
+    writeGpuLibrary(folder, sources, compiler, architectures, signal);
   return { target: { ...cuda, id: gpuTarget(gpus), flags }, choices, compiler, key, library, write, gpus };
+}
+
+/** Identifies a program by everything that goes into it. */
+export const gpuLibraryKey = (
+  sources: readonly Source[],
+  compiler: GpuCompiler,
+  architectures: readonly string[],
+): string => {
+  const flags = [...cuda.flags, ...architectures.map(codeOf)];
+  return sha256(compiler.version, ...flags, ...sources.flatMap(({ file, text }) => [file, text]));
+};
+
+/** Puts sources and what is compiled from them, or was before, into a folder that is there. */
+export async function writeGpuLibrary(
+  folder: string,
+  sources: readonly Source[],
+  compiler: GpuCompiler,
+  architectures: readonly string[],
+  signal?: AbortSignal,
+): Promise<void> {
+  const key = gpuLibraryKey(sources, compiler, architectures);
+  const { library } = compiler;
+  for (const { file, text } of sources) await writeFile(join(folder, file), text);
+  const job = { architectures, flags: [...cuda.flags, `-DBN_MODEL_KEY="${key}"`], signal };
+  await withCachedLibrary(join(folder, library), `${key}-${library}`, () => compiler.build(folder, job), signal);
 }

@@ -1,7 +1,7 @@
 import { pad16 } from '../ir/plan.ts';
 import { groupBytes, type Layout, packedBytes } from './layout.ts';
 import { formatName, type Tile } from './name.ts';
-import { type KernelSpec, refusal } from './spec.ts';
+import { type KernelShape, type KernelSpec, refusal } from './spec.ts';
 
 /** Columns of a tile: K is padded to whole ones. */
 export const TILE_COLUMNS = 128;
@@ -52,23 +52,39 @@ function unpackGroup(packed: Uint8Array, cols: number): Uint8Array {
   return codes;
 }
 
+/** Steps that a kernel of a GPU is for, by how many tokens they have. */
+export type GpuClass = 'one' | 'few' | 'some' | 'many';
+
+export const GPU_CLASSES: readonly GpuClass[] = ['one', 'few', 'some', 'many'];
+
+/** The most tokens of each: as many as one step takes at all, of the last. */
+export const GPU_TOKENS: Readonly<Record<GpuClass, number>> = { one: 1, few: 16, some: 64, many: 2048 };
+
 /** The ternary kernels of one matrix on a GPU: which is taken depends on how many tokens a step has. */
-export interface GpuKernels {
-  /** One token. */
-  readonly gemv: KernelSpec;
-  /** Up to 16, and up to 64. */
-  readonly few: KernelSpec;
-  readonly skinny: KernelSpec;
-  /** Any number: on GPUs from sm_80, and on sm_90. */
+export interface GpuKernels extends Readonly<Record<GpuClass, KernelSpec>> {
+  /** Instead of `many` where there is no wgmma: on GPUs other than sm_90. */
   readonly mma: KernelSpec;
-  readonly wgmma: KernelSpec;
 }
+
+/** A family of a GPU's ternary kernels, and its tile. */
+export interface GpuTile {
+  readonly family: string;
+  readonly tile: Tile;
+}
+
+export const GEMV = 'bitlinear_t16_gemv';
+export const SKINNY = 'bitlinear_t16_skinny';
+export const MMA = 'bitlinear_t16_mma';
+export const WGMMA = 'bitlinear_t16_wgmma';
 
 /** The sums of a GEMV are up to 64 times too large before they are shifted down. */
 const INT32_PER_COLUMN = 64 * 2 * 128;
 
 /** Thread blocks that run at once on an H200, one each of the larger tiles. */
 export const MULTIPROCESSORS = 132;
+
+/** Row blocks that a thread block of wgmma or mma has, and warps that multiply them. */
+const GEMM_BLOCKS = 8;
 
 /**
  * Tokens of a wgmma tile: 256 where that fills the machine as well as 128 does, as it reads the weights half as often.
@@ -79,18 +95,63 @@ export function wgmmaTokens(m: number): 128 | 256 {
   return waves(256) <= waves(128) ? 256 : 128;
 }
 
-/** The kernels for a matrix of m x k. Throws UnsupportedSpecError where sums could overflow. */
-export function gpuKernels(m: number, k: number, target: string): GpuKernels {
-  const columns = pad16(k);
-  const spec = (family: string, tile: Tile): KernelSpec => {
-    if (INT32_PER_COLUMN * columns > 2 ** 31 - 1) throw refusal(family, { m, k }, tile, 'k can overflow an int32 sum');
-    return { name: formatName({ family, m, k, tile, target }), family, m, k, tile, reason: 'heuristic' };
+export const gemvTile = (k: number, warps: number, split: number, stages: number): GpuTile => ({
+  family: GEMV,
+  tile: { rows: 16, columns: pad16(k), tokens: 1, block: { warps, split, stages } },
+});
+
+export const skinnyTile = (k: number, tokens: 16 | 64, blocks: number, block: NonNullable<Tile['block']>): GpuTile => ({
+  family: SKINNY,
+  tile: { rows: 16 * blocks, columns: pad16(k), tokens, block },
+});
+
+export const gemmTile = (family: string, k: number, tokens: number, stages: number): GpuTile => ({
+  family,
+  tile: { rows: 16 * GEMM_BLOCKS, columns: pad16(k), tokens, block: { warps: GEMM_BLOCKS, split: 1, stages } },
+});
+
+/** Row blocks of a thread block: enough thread blocks to fill the machine, and activations read as seldom as may be. */
+function skinnyBlocks(m: number): number {
+  const blocks = m / 16;
+  return blocks % 4 === 0 && m >= 8192 ? 4 : blocks % 2 === 0 ? 2 : 1;
+}
+
+/** The tile that a matrix of m x k has where nothing is known of it. */
+export function defaultGpuTile(takes: GpuClass | 'mma', { m, k }: KernelShape): GpuTile {
+  const skinny = (tokens: 16 | 64) => {
+    const blocks = skinnyBlocks(m);
+    return skinnyTile(k, tokens, blocks, { warps: tokens === 64 && blocks === 4 ? 4 : 8, split: 1, stages: 3 });
   };
-  return {
-    gemv: spec('bitlinear_t16_gemv', { rows: 16, columns, tokens: 1 }),
-    few: spec('bitlinear_t16_skinny', { rows: 16, columns, tokens: 16 }),
-    skinny: spec('bitlinear_t16_skinny', { rows: 16, columns, tokens: 64 }),
-    mma: spec('bitlinear_t16_mma', { rows: 128, columns, tokens: 128 }),
-    wgmma: spec('bitlinear_t16_wgmma', { rows: 128, columns, tokens: wgmmaTokens(m) }),
+  switch (takes) {
+    case 'one':
+      return gemvTile(k, 8, 4, 5);
+    case 'few':
+      return skinny(16);
+    case 'some':
+      return skinny(64);
+    case 'many':
+      return wgmmaTokens(m) === 256 ? gemmTile(WGMMA, k, 256, 6) : gemmTile(WGMMA, k, 128, 8);
+    case 'mma':
+      return gemmTile(MMA, k, 128, 5);
+  }
+}
+
+/** The kernel of that tile. Throws UnsupportedSpecError where sums could overflow. */
+export function gpuKernel({ m, k }: KernelShape, { family, tile }: GpuTile, reason = 'heuristic'): KernelSpec {
+  if (INT32_PER_COLUMN * pad16(k) > 2 ** 31 - 1) throw refusal(family, { m, k }, tile, 'k can overflow an int32 sum');
+  return { name: formatName({ family, m, k, tile, target: 'cuda' }), family, m, k, tile, reason };
+}
+
+/** The kernels for a matrix of m x k: those that are given, and the default ones. Throws as gpuKernel does. */
+export function gpuKernels(
+  m: number,
+  k: number,
+  given: Partial<Record<GpuClass, GpuTile & { readonly reason: string }>> = {},
+): GpuKernels {
+  const kernel = (takes: GpuClass): KernelSpec => {
+    const { reason, ...tile } = given[takes] ?? { ...defaultGpuTile(takes, { m, k }), reason: undefined };
+    return gpuKernel({ m, k }, tile, reason);
   };
+  const mma = gpuKernel({ m, k }, defaultGpuTile('mma', { m, k }));
+  return { one: kernel('one'), few: kernel('few'), some: kernel('some'), many: kernel('many'), mma };
 }

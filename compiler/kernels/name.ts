@@ -20,11 +20,20 @@ export interface Tile {
   readonly held?: number;
   /** Tokens held in registers at once. */
   readonly tokens: number;
+  /** Of a GPU: how a thread block computes it. */
+  readonly block?: {
+    readonly warps: number;
+    /** What shares K: of one token the warps of sixteen rows, of a few the thread blocks of a cluster. */
+    readonly split: number;
+    /** Tiles of K that are under way at once. */
+    readonly stages: number;
+  };
 }
 
-/** Writes a tile as rows x columns x tokens, or as rows x columns x held x tokens. */
-export function formatTile({ rows, columns, held, tokens }: Tile): string {
-  return [rows, columns, ...(held === undefined ? [] : [held]), tokens].join('x');
+/** Writes a tile as rows x columns x tokens, or as rows x columns x held x tokens; of a GPU with `w8s4n5` behind it. */
+export function formatTile({ rows, columns, held, tokens, block }: Tile): string {
+  const sizes = [rows, columns, ...(held === undefined ? [] : [held]), tokens].join('x');
+  return block === undefined ? sizes : `${sizes}w${block.warps}s${block.split}n${block.stages}`;
 }
 
 /**
@@ -37,7 +46,7 @@ export function formatName({ family, m, k, tile, target }: KernelName): string {
 }
 
 const PATTERN =
-  /^bn_(?<family>[a-z0-9_]+)_m(?<m>\d+)k(?<k>\d+)_t(?<rows>\d+)x(?<columns>\d+)(x(?<held>\d+))?x(?<tokens>\d+)__(?<target>\w+)$/;
+  /^bn_(?<family>[a-z0-9_]+)_m(?<m>\d+)k(?<k>\d+)_t(?<rows>\d+)x(?<columns>\d+)(x(?<held>\d+))?x(?<tokens>\d+)(w(?<warps>\d+)s(?<split>\d+)n(?<stages>\d+))?__(?<target>\w+)$/;
 
 /** Reads a kernel's name; `targets` are the ids to match the machine part with. Throws a BitnetError on any other text. */
 export function parseName(name: string, targets: readonly string[]): KernelName {
@@ -49,6 +58,11 @@ export function parseName(name: string, targets: readonly string[]): KernelName 
     columns: Number(groups.columns),
     ...(groups.held === undefined ? {} : { held: Number(groups.held) }),
     tokens: Number(groups.tokens),
+    ...(groups.warps === undefined
+      ? {}
+      : {
+          block: { warps: Number(groups.warps), split: Number(groups.split), stages: Number(groups.stages) },
+        }),
   };
   return { family: groups.family, m: Number(groups.m), k: Number(groups.k), tile, target };
 }

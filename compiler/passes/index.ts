@@ -34,14 +34,11 @@ export function planModel(ir: ModelIR, request: PlanRequest = {}): Plan {
  * kernels of a CPU are asked for.
  */
 export function planForGpu(ir: ModelIR, request: PlanRequest = {}): Plan {
-  const { kernel = 'auto', screen = 0, tuned } = request;
+  const { kernel = 'auto', screen = 0 } = request;
   if (kernel !== 'auto') {
     throw new BitnetError(`kernel ${kernel} is for CPUs`, { hint: 'GPUs have kernels of their own: leave it out' });
   }
   if (screen !== 0) throw new BitnetError('screened heads are for CPUs', { hint: 'leave the option screen out' });
-  if (tuned && tuned.length > 0) {
-    throw new BitnetError('tuned files are of kernels for CPUs', { hint: 'leave the option tuned out' });
-  }
   const architecture = architectureOf(ir.architecture);
   verifyModel(ir, architecture);
   const steps = stepsForGpu(lower(ir, architecture), ir.hyper);

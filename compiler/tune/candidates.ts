@@ -4,6 +4,7 @@ import { families, LAYOUTS, layoutOf } from '../kernels/index.ts';
 import { formatName, type Tile } from '../kernels/name.ts';
 import { type KernelFamily, type KernelShape, type KernelSpec, UnsupportedSpecError } from '../kernels/spec.ts';
 import { defaultTableTile, misfit } from '../kernels/table-tile.ts';
+import type { BatchClass } from './bed.ts';
 import { type Cost, costOf } from './cost-model.ts';
 
 /** How many tokens a kernel is timed with, by what it takes. */
@@ -23,7 +24,7 @@ export interface MatrixShape extends KernelShape {
 export interface Candidate {
   readonly spec: KernelSpec;
   readonly layout: string;
-  readonly takes: KernelFamily['takes'];
+  readonly takes: BatchClass;
   readonly tokens: number;
   /** The family's own tile. */
   readonly isDefault: boolean;

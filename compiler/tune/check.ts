@@ -11,7 +11,7 @@ const MOST_ROWS = 1024 + 16;
 const TOKENS = { one: 1, many: 29 } as const;
 
 /** Random numbers, the same every time: 32 bits at a time. */
-function randomBits(seed: number): () => number {
+export function randomBits(seed: number): () => number {
   let state = seed;
   return () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -43,7 +43,7 @@ export class Checker {
   /** Whether a kernel of the library that is open computes what it should. */
   async isExact(
     bench: Workbench,
-    { spec, layout, takes }: Pick<Candidate, 'spec' | 'layout' | 'takes'>,
+    { spec, layout, takes }: Pick<Candidate, 'spec' | 'layout'> & { readonly takes: 'one' | 'many' },
   ): Promise<boolean> {
     const tokens = TOKENS[takes];
     const columns = pad16(this.#k);

@@ -1,4 +1,5 @@
 import { type Estimate, estimate, isClear, median, quotient } from '../../statistics.ts';
+import type { BatchClass } from './bed.ts';
 import type { Candidate, MatrixShape } from './candidates.ts';
 import { type Contestant, leaderOf, slowdown } from './eliminate.ts';
 import type { TunedCandidate, TunedKernel, TunedShape } from './tuned-file.ts';
@@ -36,7 +37,8 @@ function bestOf(tried: readonly Tried[], layout: string): { best: Tried; kernel:
   const standard = league.find(({ candidate }) => candidate.isDefault);
   if (!leader || !standard) return undefined;
   const ahead = slowdown(leader.contestant, standard.contestant);
-  const clear = leader !== standard && isClear(ahead) && ahead.low > 1;
+  // Who is out was clearly slower, often after so few rounds that no interval says it.
+  const clear = leader !== standard && (standard.contestant.out || (isClear(ahead) && ahead.low > 1));
   const best = clear ? leader : standard;
   const reason = clear ? `tuned: ${times(ahead.median)} the default tile` : 'tuned: the default tile';
   const { family, tile } = best.candidate.spec;
@@ -66,19 +68,22 @@ function describe(tried: Tried, best: ReadonlySet<Tried>): TunedCandidate {
  */
 export function chooseForShape(
   shape: MatrixShape,
-  tried: Readonly<Record<'one' | 'many', readonly Tried[]>>,
+  tried: Readonly<Record<'one' | 'many', readonly Tried[]>> & Readonly<Partial<Record<BatchClass, readonly Tried[]>>>,
   standard: string,
 ): TunedShape | undefined {
   const best = new Set<Tried>();
-  const layouts = [...new Set([...tried.one, ...tried.many].map(({ candidate }) => candidate.layout))].flatMap(
-    (layout) => {
-      const [one, many] = [bestOf(tried.one, layout), bestOf(tried.many, layout)];
-      for (const found of [one, many]) if (found) best.add(found.best);
-      if (!one || !many) return [];
-      const [a, b] = [one, many].map((found) => estimate(found.best.contestant.samples)) as [Estimate, Estimate];
-      return [{ layout, nanoseconds: objectiveOf(a, b), kernels: { one: one.kernel, many: many.kernel } }];
-    },
-  );
+  const all = Object.values(tried).flat();
+  const layouts = [...new Set(all.map(({ candidate }) => candidate.layout))].flatMap((layout) => {
+    const [one, few, some, many] = (['one', 'few', 'some', 'many'] as const).map((takes) => {
+      const found = bestOf(tried[takes] ?? [], layout);
+      if (found) best.add(found.best);
+      return found;
+    });
+    if (!one || !many) return [];
+    const [a, b] = [one, many].map((found) => estimate(found.best.contestant.samples)) as [Estimate, Estimate];
+    const between = { ...(few ? { few: few.kernel } : {}), ...(some ? { some: some.kernel } : {}) };
+    return [{ layout, nanoseconds: objectiveOf(a, b), kernels: { one: one.kernel, ...between, many: many.kernel } }];
+  });
   const own = layouts.find(({ layout }) => layout === standard);
   if (!own) return undefined;
   const fastest = layouts.reduce((a, b) => (b.nanoseconds.median < a.nanoseconds.median ? b : a));
@@ -97,7 +102,7 @@ export function chooseForShape(
     layout: chosen.layout,
     reason,
     layouts,
-    candidates: [...tried.one, ...tried.many]
+    candidates: all
       .filter(({ contestant }) => contestant.samples.length > 0)
       .map((one) => describe(one, best))
       .sort((a, b) => a.tokens - b.tokens || a.nanoseconds.median - b.nanoseconds.median),
@@ -108,11 +113,13 @@ export function chooseForShape(
 export interface TrialSamples {
   readonly prefill: readonly number[];
   readonly perToken: readonly number[];
+  /** Of steps of 64 sequences, where the model is for many at once: they count as a token does. */
+  readonly perStep?: readonly number[];
 }
 
 /** Seconds of the objective, round by round. */
-export const trialSeconds = ({ prefill, perToken }: TrialSamples): number[] =>
-  prefill.map((seconds, round) => seconds + OBJECTIVE.generated * perToken[round]!);
+export const trialSeconds = ({ prefill, perToken, perStep = [] }: TrialSamples): number[] =>
+  prefill.map((seconds, round) => seconds + OBJECTIVE.generated * (perToken[round]! + (perStep[round] ?? 0)));
 
 /** Whether a whole model is no slower than another by the median of the rounds, or with `clearly`, faster beyond the noise. */
 export function isFaster(one: TrialSamples, other: TrialSamples, clearly: boolean): boolean {

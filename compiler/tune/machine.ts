@@ -9,6 +9,19 @@ export interface TuningMachine {
   readonly cpu: string;
   /** Bytes of the data caches that one core reads through, the first level first. Empty where the system does not say. */
   readonly caches: readonly number[];
+  /** What of it runs the model, where that is not the CPU. */
+  readonly gpu?: TuningGpu;
+}
+
+/** What tiles depend on, of a GPU. */
+export interface TuningGpu {
+  readonly name: string;
+  /** Ten times its compute capability. */
+  readonly capability: number;
+  /** Bytes of its second-level cache. */
+  readonly l2: number;
+  /** The release of NVIDIA's driver. */
+  readonly driver: string;
 }
 
 const CPU0 = '/sys/devices/system/cpu/cpu0/cache';

@@ -4,38 +4,31 @@ import { dirname, join, resolve } from 'node:path';
 import { WASM } from '../../artifact/machine.ts';
 import { BitnetError } from '../../errors.ts';
 import { estimate } from '../../statistics.ts';
-import { cuda, nativeTarget, parseTargets, requireRunnable, type Target } from '../../targets/index.ts';
+import { cuda, nativeTarget, parseTargets, requireRunnable } from '../../targets/index.ts';
 import { cacheFolder } from '../build/cache-folder.ts';
+import { findGpuCompiler } from '../build/find-gpu-compiler.ts';
 import { sha256 } from '../build/fingerprint.ts';
-import { libraryFile, libraryKey, writeLibrary } from '../build/library.ts';
 import { withLock } from '../build/lock.ts';
-import { type Compiler, findCompiler } from '../build/toolchain.ts';
+import { ownGpus } from '../build/own-gpus.ts';
+import { findCompiler } from '../build/toolchain.ts';
 import { resolveModel } from '../hub/resolve.ts';
 import { importModel } from '../import/index.ts';
 import type { ModelIR } from '../ir/model.ts';
-import type { Plan } from '../ir/plan.ts';
 import { formatTile } from '../kernels/name.ts';
-import type { KernelFamily } from '../kernels/spec.ts';
-import { type PlanRequest, planModel } from '../passes/index.ts';
+import type { PlanRequest } from '../passes/index.ts';
 import { type CompileOptions, compile, type LowerOptions } from '../pipeline.ts';
-import { renderKernels } from '../render/index.ts';
 import { systemErrors } from '../system-errors.ts';
 import { COMPILER_VERSION } from '../version.ts';
-import { BATCHES, type Candidate, candidatesFor, type MatrixShape, shapesOf } from './candidates.ts';
-import { Checker } from './check.ts';
+import type { BatchClass, BuiltKernels, TuningBed, TuningBench, Variant } from './bed.ts';
+import type { Candidate, MatrixShape } from './candidates.ts';
 import { chooseForShape, isFaster, type Tried, trialSeconds } from './choose.ts';
+import { cpuBed } from './cpu-bed.ts';
 import { eliminate } from './eliminate.ts';
+import { gpuBed } from './gpu-bed.ts';
 import { linkArtifact } from './link-artifact.ts';
-import { tuningMachine } from './machine.ts';
 import { readState, removeState, type TuningState, writeState } from './state.ts';
 import { type Tuned, type TunedShape, type TunedTrial, tunedPath, writeTuned } from './tuned-file.ts';
-import type { ModelTrial, TuningRuntime, Workbench } from './workbench.ts';
-
-/** A way to compile the whole model: options of the compiler that JSON can say. */
-export interface Variant {
-  readonly name: string;
-  readonly settings: Readonly<Record<string, string | number | boolean>> & Partial<PlanRequest>;
-}
+import type { ModelTrial, TuningRuntime } from './workbench.ts';
 
 /** What a tuning is at. */
 export interface TuningProgress {
@@ -54,6 +47,8 @@ export interface TuneOptions extends LowerOptions, Pick<CompileOptions, 'signal'
   readonly target?: string;
   /** Threads that the model will run on. */
   readonly threads: number;
+  /** For `cuda`: the GPU that it is tuned on. Default 0. */
+  readonly device?: number;
   /** For all of it, about. Default 10. */
   readonly minutes?: number;
   /** The tuned file. Default: where compiling the model looks for it. */
@@ -100,19 +95,8 @@ const SAVE_MS = 2000;
 export function tuneModel(source: string, runtime: TuningRuntime, options: TuneOptions): Promise<TuneResult> {
   return systemErrors(async () => {
     const ir = await importModel(await resolveModel(source), options);
-    if (options.target === cuda.id) {
-      throw new BitnetError(`target ${cuda.id} is not tuned`, {
-        hint: "its kernels go by a matrix's shape and the tokens of a step: bitnet explain MODEL --target cuda shows them",
-      });
-    }
-    const [target, ...more] = parseTargets(options.target ?? nativeTarget().id);
-    if (!target || more.length > 0) throw new BitnetError('a model is tuned for one target at a time');
-    requireRunnable(target.id);
-    if (target.arch === WASM) {
-      throw new BitnetError(`target ${target.id} cannot be tuned: its speed is another in each engine that runs it`);
-    }
-    if (!(options.threads >= 1)) throw new BitnetError(`option threads is ${options.threads}: it must be 1 or more`);
-    const tuning = new Tuning(source, ir, target, await findCompiler(target), runtime, options);
+    const bed = await bedOf(ir, runtime, options);
+    const tuning = new Tuning(source, ir, bed, runtime, options);
     const onWait = () => tuning.report('lock', 'waiting for another tuning on this machine');
     return withLock(cacheFolder('tuned', 'lock'), () => tuning.run(), { onWait, signal: options.signal });
   });
@@ -125,62 +109,84 @@ interface Running {
   readonly trial: ModelTrial;
   readonly prefill: number[];
   readonly perToken: number[];
+  readonly perStep: number[];
 }
 
 /** Candidates of one shape and batch class. */
 interface Group {
   readonly shape: MatrixShape;
-  readonly takes: KernelFamily['takes'];
+  readonly takes: BatchClass;
   readonly tried: readonly Tried[];
   readonly work: number;
 }
 
-/** What leaves weights unread pays by what the hidden values are like, and by how fast the memory is. */
-function variantsOf({ layer, weights }: Plan): Variant[] {
-  const skips = layer.some((step) => step.op === 'bitlinear' && step.skips !== undefined);
-  const screens = weights.shared.some(({ kind }) => kind === 'screen');
-  return [
-    ...(skips ? [{ name: 'every-weight', settings: { skipZeros: false } }] : []),
-    ...(screens ? [{ name: 'whole-head', settings: { screen: 0 } as const }] : []),
-  ];
+async function bedOf(ir: ModelIR, runtime: TuningRuntime, options: TuneOptions): Promise<TuningBed> {
+  const { threads, device = 0, keep = 8 } = options;
+  if (options.target === cuda.id) {
+    return gpuBed(ir, await ownGpus(), await findGpuCompiler(), runtime, { device, keep });
+  }
+  const [target, ...more] = parseTargets(options.target ?? nativeTarget().id);
+  if (!target || more.length > 0) throw new BitnetError('a model is tuned for one target at a time');
+  requireRunnable(target.id);
+  if (target.arch === WASM) {
+    throw new BitnetError(`target ${target.id} cannot be tuned: its speed is another in each engine that runs it`);
+  }
+  if (!(threads >= 1)) throw new BitnetError(`option threads is ${threads}: it must be 1 or more`);
+  return cpuBed(ir, target, await findCompiler(target), runtime, { threads, keep });
+}
+
+/** Libraries of groups, each built once: where the bed allows it, while another one is timed. */
+class Builds {
+  readonly #bed: TuningBed;
+  readonly #groups: readonly Group[];
+  readonly #signal: AbortSignal | undefined;
+  readonly #started = new Map<Group, Promise<BuiltKernels>>();
+
+  constructor(bed: TuningBed, groups: readonly Group[], signal?: AbortSignal) {
+    this.#bed = bed;
+    this.#groups = groups;
+    this.#signal = signal;
+  }
+
+  of(group: Group): Promise<BuiltKernels> {
+    const index = this.#groups.indexOf(group);
+    for (const one of this.#groups.slice(index, index + 1 + this.#bed.ahead)) {
+      if (this.#started.has(one)) continue;
+      const specs = one.tried.map(({ candidate }) => candidate.spec);
+      const build = this.#bed.build(one.shape, one.takes, specs, this.#signal);
+      build.catch(() => {}); // whoever asks for it hears of it
+      this.#started.set(one, build);
+    }
+    return this.#started.get(group)!;
+  }
+
+  /** Waits for what is under way, and removes what nobody asked for. */
+  async end(): Promise<void> {
+    for (const built of await Promise.allSettled(this.#started.values())) {
+      if (built.status === 'fulfilled') await rm(built.value.folder, { recursive: true, force: true });
+    }
+  }
 }
 
 class Tuning {
   readonly #source: string;
   readonly #ir: ModelIR;
-  readonly #target: Target;
-  readonly #compiler: Compiler;
+  readonly #bed: TuningBed;
   readonly #runtime: TuningRuntime;
   readonly #options: TuneOptions;
   readonly #file: string;
-  readonly #machine = tuningMachine();
-  readonly #standard: string;
-  readonly #variants: readonly Variant[];
-  readonly #shapes: readonly MatrixShape[];
   #started = performance.now();
   #state: TuningState = { format: 1, key: '', groups: {} };
   #saved = 0;
   #complete = true;
 
-  constructor(
-    source: string,
-    ir: ModelIR,
-    target: Target,
-    compiler: Compiler,
-    runtime: TuningRuntime,
-    options: TuneOptions,
-  ) {
+  constructor(source: string, ir: ModelIR, bed: TuningBed, runtime: TuningRuntime, options: TuneOptions) {
     this.#source = source;
     this.#ir = ir;
-    this.#target = target;
-    this.#compiler = compiler;
+    this.#bed = bed;
     this.#runtime = runtime;
     this.#options = options;
-    const plan = planModel(ir);
-    this.#shapes = shapesOf(plan);
-    this.#variants = variantsOf(plan);
-    this.#standard = plan.layer.find((step) => step.op === 'bitlinear')!.layout;
-    this.#file = resolve(options.file ?? tunedPath(ir.architecture, this.#shapes, target.id));
+    this.#file = resolve(options.file ?? tunedPath(ir.architecture, bed.shapes, bed.target));
   }
 
   get #milliseconds(): number {
@@ -204,33 +210,40 @@ class Tuning {
   }
 
   async run(): Promise<TuneResult> {
-    const { threads, fresh, signal } = this.#options;
+    const { fresh, signal } = this.#options;
+    const { machine, target, threads, compiler } = this.#bed;
     this.#started = performance.now();
     await mkdir(dirname(this.#file), { recursive: true });
-    const key = sha256(
-      JSON.stringify([this.#machine, this.#target.id, threads, this.#compiler.version, COMPILER_VERSION]),
-    );
+    const key = sha256(JSON.stringify([machine, target, threads, compiler, COMPILER_VERSION]));
     const kept = fresh ? undefined : await readState(this.#file, key, (problem) => this.report('notice', problem));
     this.#state = kept ?? { format: 1, key, groups: {} };
     // Whoever cannot write here should know before anything was measured.
     await writeState(this.#file, this.#state);
     // Weights beyond the caches take a while to make.
-    const bench = this.#left(KERNELS) > 0 ? await this.#runtime.workbench(threads) : undefined;
+    const bench = this.#left(KERNELS) > 0 ? await this.#bed.bench() : undefined;
     const groups = this.#groups();
-    for (const [index, group] of groups.entries()) {
-      signal?.throwIfAborted();
-      if (!bench || this.#left(KERNELS) <= 0) this.#complete = false;
-      else await this.#measure(bench, group, this.#left(KERNELS) / (groups.length - index));
+    const builds = new Builds(this.#bed, groups, signal);
+    try {
+      for (const [index, group] of groups.entries()) {
+        signal?.throwIfAborted();
+        if (!bench || this.#left(KERNELS) <= 0) {
+          this.#complete = false;
+          break;
+        }
+        await this.#measure(bench, group, builds, this.#left(KERNELS) / (groups.length - index));
+      }
+    } finally {
+      await builds.end();
     }
-    const shapes = this.#shapes.flatMap((shape) => this.#choose(shape, groups) ?? []);
+    const shapes = this.#bed.shapes.flatMap((shape) => this.#choose(shape, groups) ?? []);
     let tuned: Tuned = {
       format: 1,
       date: new Date().toISOString().slice(0, 10),
       model: this.#ir.name || 'model',
-      machine: { cpu: this.#machine.cpu, caches: [...this.#machine.caches] },
-      target: this.#target.id,
+      machine: { ...machine, caches: [...machine.caches] },
+      target,
       threads,
-      compiler: this.#compiler.version,
+      compiler,
       version: COMPILER_VERSION,
       limits: await this.#limits(bench, groups),
       shapes,
@@ -247,12 +260,11 @@ class Tuning {
 
   /** What takes most of the time comes first. */
   #groups(): Group[] {
-    const { keep = 8 } = this.#options;
-    const caches = this.#machine.caches;
-    return (Object.keys(BATCHES) as KernelFamily['takes'][])
+    const classes = Object.keys(this.#bed.batches) as BatchClass[];
+    return classes
       .flatMap((takes) =>
-        this.#shapes.map((shape): Group => {
-          const tried = candidatesFor(shape, takes, this.#target, { keep, caches }).map((candidate) => ({
+        this.#bed.shapes.map((shape): Group => {
+          const tried = this.#bed.candidates(shape, takes).map((candidate) => ({
             candidate,
             contestant: { name: candidate.spec.name, league: candidate.layout, samples: [], out: false },
           }));
@@ -262,35 +274,23 @@ class Tuning {
       .sort((a, b) => b.work - a.work);
   }
 
-  async #build({ shape, takes, tried }: Group): Promise<{ library: string; key: string; folder: string }> {
-    const { signal } = this.#options;
-    const specs = tried.map(({ candidate }) => candidate.spec);
-    const sources = renderKernels(specs, this.#target, Math.max(...Object.values(BATCHES)));
-    const key = libraryKey(sources, this.#target, this.#compiler);
-    // A system keeps one library for each path: every one has its own.
-    const folder = cacheFolder('tuned', `kernels-${process.pid}-${key.slice(0, 12)}`);
-    const what = `${specs.length} kernels for ${shape.m} × ${shape.k}, ${BATCHES[takes]} tokens`;
-    this.report('build', `building ${what} on ${availableParallelism()} cores`);
-    await rm(folder, { recursive: true, force: true });
-    await writeLibrary(folder, sources, this.#target, this.#compiler, signal);
-    return { library: join(folder, libraryFile(this.#target)), key, folder };
-  }
-
-  async #measure(bench: Workbench, group: Group, milliseconds: number): Promise<void> {
+  async #measure(bench: TuningBench, group: Group, builds: Builds, milliseconds: number): Promise<void> {
     const { signal } = this.#options;
     const until = performance.now() + milliseconds;
-    const { library, key, folder } = await this.#build(group);
+    const { m, k } = group.shape;
+    const what = `${group.tried.length} kernels for ${m} × ${k}, ${this.#bed.batches[group.takes]} tokens`;
+    this.report('build', `building ${what} on ${availableParallelism()} cores`);
+    const built = await builds.of(group);
     try {
-      const kept = this.#state.groups[key] ?? {};
+      const kept = this.#state.groups[built.key] ?? {};
       const entries: TuningState['groups'][string] = {};
-      this.#state.groups[key] = entries;
-      await bench.open(library);
-      const checker = new Checker(group.shape);
+      this.#state.groups[built.key] = entries;
+      await bench.open(built, group.shape);
       for (const { candidate, contestant } of group.tried) {
         signal?.throwIfAborted();
         const known = kept[contestant.name];
         this.report('check', `checking ${contestant.name}`);
-        if (!known?.checked && !(await checker.isExact(bench, candidate))) {
+        if (!known?.checked && !(await bench.isExact(candidate))) {
           this.report('notice', `${contestant.name} computes wrong here, and is left out`);
           contestant.out = true;
           continue;
@@ -314,20 +314,19 @@ class Tuning {
       });
       if (isOver()) this.#complete = false;
     } finally {
-      await rm(folder, { recursive: true, force: true });
+      await rm(built.folder, { recursive: true, force: true });
       await this.#save(true);
     }
   }
 
   /** Nanoseconds of one call. */
-  async #sample(bench: Workbench, { spec, takes, tokens }: Candidate, rounds: Map<string, number>): Promise<number> {
+  async #sample(bench: TuningBench, candidate: Candidate, rounds: Map<string, number>): Promise<number> {
     this.#options.signal?.throwIfAborted();
-    const { rows, held = rows } = spec.tile;
-    const unit = (takes === 'one' ? held : rows) / 16;
+    const { spec } = candidate;
     const known = rounds.get(spec.name);
-    const calls = known ?? Math.max(1, Math.round(SAMPLE_NS / (await bench.time(spec.name, tokens, unit, 1))));
+    const calls = known ?? Math.max(1, Math.round(SAMPLE_NS / (await bench.time(candidate, 1))));
     rounds.set(spec.name, calls);
-    const nanoseconds = (await bench.time(spec.name, tokens, unit, calls)) / calls;
+    const nanoseconds = (await bench.time(candidate, calls)) / calls;
     this.report('kernels', spec.name, this.#best(spec.name, nanoseconds));
     return nanoseconds;
   }
@@ -336,7 +335,7 @@ class Tuning {
 
   /** The fastest sample of the kernels of one shape and batch class, in words. */
   #best(name: string, nanoseconds: number): string {
-    const of = name.replace(/^bn_bitlinear_[a-z0-9]+_|_t[x\d]+__\w+$/g, '');
+    const of = name.replace(/^bn_bitlinear_[a-z0-9]+_|_t[xwsn\d]+__\w+$/g, '');
     if (this.#leader?.of !== of || nanoseconds < this.#leader.nanoseconds) this.#leader = { name, nanoseconds, of };
     return `${this.#leader.name} ${(this.#leader.nanoseconds / 1000).toFixed(1)} µs`;
   }
@@ -347,7 +346,7 @@ class Tuning {
     this.#saved = performance.now();
   }
 
-  async #limits(bench: Workbench | undefined, groups: readonly Group[]): Promise<Tuned['limits']> {
+  async #limits(bench: TuningBench | undefined, groups: readonly Group[]): Promise<Tuned['limits']> {
     const measured = groups.some(({ tried }) => tried.some(({ contestant }) => contestant.samples.length > 0));
     if (!bench || !measured) return { readGBps: 0, int8GMACps: 0 };
     const { readBytesPerSecond, int8MacsPerSecond } = await bench.limits();
@@ -355,24 +354,28 @@ class Tuning {
   }
 
   #choose(shape: MatrixShape, groups: readonly Group[]): TunedShape | undefined {
-    const tried = (takes: KernelFamily['takes']) =>
+    const tried = (takes: BatchClass) =>
       groups.find((group) => group.shape === shape && group.takes === takes)?.tried ?? [];
-    return chooseForShape(shape, { one: tried('one'), many: tried('many') }, this.#standard);
+    const all = { one: tried('one'), few: tried('few'), some: tried('some'), many: tried('many') };
+    return chooseForShape(shape, all, this.#bed.standard);
   }
 
   /** Whether a shape got another kernel than the default one. */
   #differs({ layout, layouts, candidates }: TunedShape): boolean {
-    if (layout !== this.#standard) return true;
+    if (layout !== this.#bed.standard) return true;
     const { kernels } = layouts.find((one) => one.layout === layout)!;
     return candidates.some(
-      (one) => one.layout === layout && one.isDefault && formatTile(one.tile) !== formatTile(kernels[one.takes].tile),
+      (one) =>
+        one.layout === layout &&
+        one.isDefault &&
+        formatTile(one.tile) !== formatTile(kernels[one.takes]?.tile ?? one.tile),
     );
   }
 
   /** Whole models: the default, the tuned one, and that with other settings, turn about. */
   async #trials(tuned: Tuned): Promise<Pick<Tuned, 'trials' | 'choice' | 'settings'>> {
     const { choice } = tuned;
-    const { variants = this.#variants } = this.#options;
+    const { variants = this.#bed.variants } = this.#options;
     const candidates: (Variant & { request: PlanRequest })[] = [
       { name: 'default', settings: {}, request: { tuned: false } },
       ...(choice === 'tuned' ? [{ name: 'tuned', settings: {}, request: { tuned: [tuned] } }] : []),
@@ -393,18 +396,22 @@ class Tuning {
     try {
       for (const variant of candidates) {
         const artifact = await this.#compile(variant, running[0]?.artifact, join(folder, variant.name));
-        const trial = await this.#runtime.openModel(artifact, this.#target.id, this.#options.threads);
-        running.push({ variant, artifact, trial, prefill: [], perToken: [] });
+        const trial = await this.#runtime.openModel(artifact, this.#bed.target, {
+          threads: this.#bed.threads,
+          device: this.#options.device ?? 0,
+        });
+        running.push({ variant, artifact, trial, prefill: [], perToken: [], perStep: [] });
       }
       for (let round = 0; round < TRIALS.most; round++) {
         if (round >= TRIALS.least && this.#left() <= 0) break;
         for (let i = 0; i < running.length; i++) {
-          const { variant, trial, prefill, perToken } = running[(i + round) % running.length]!;
+          const { variant, trial, prefill, perToken, perStep } = running[(i + round) % running.length]!;
           this.#options.signal?.throwIfAborted();
           this.report('model', `whole model, ${variant.name}`);
           const seconds = await trial.run();
           prefill.push(seconds.prefill);
           perToken.push(seconds.perToken);
+          if (seconds.perStep !== undefined) perStep.push(seconds.perStep);
         }
       }
     } finally {
@@ -421,6 +428,7 @@ class Tuning {
           settings: { ...one.variant.settings },
           prefill: estimate(one.prefill),
           perToken: estimate(one.perToken),
+          ...(one.perStep.length > 0 ? { perStep: estimate(one.perStep) } : {}),
           seconds: estimate(trialSeconds(one)),
         }),
       ),
@@ -442,7 +450,8 @@ class Tuning {
       force,
       config,
       ...request,
-      target: this.#target.id,
+      target: this.#bed.target,
+      ...(this.#bed.machine.gpu ? { arch: `sm_${this.#bed.machine.gpu.capability}` } : {}),
       out: standard === undefined ? out : folder,
       signal,
       onProgress: ({ stage, message }) => stage !== 'done' && this.report('build', `${name}: ${message}`),

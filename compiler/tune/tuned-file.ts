@@ -17,11 +17,17 @@ const count = z
   .max(2 ** 31);
 const amount = z.number().nonnegative();
 const text = z.string().min(1).max(1000);
-const takes = z.enum(['one', 'many']);
+const takes = z.enum(['one', 'few', 'some', 'many']);
 
 const estimate = z.strictObject({ median: amount, low: amount, high: amount, confidence: z.number().min(0).max(1) });
 
-const tile = z.strictObject({ rows: count, columns: count, held: count.optional(), tokens: count });
+const tile = z.strictObject({
+  rows: count,
+  columns: count,
+  held: count.optional(),
+  tokens: count,
+  block: z.strictObject({ warps: count, split: count, stages: count }).optional(),
+});
 
 const kernel = z.strictObject({ family: text, tile, reason: text });
 
@@ -29,8 +35,8 @@ const layout = z.strictObject({
   layout: text,
   /** Nanoseconds that the matrix takes of a prompt of 128 tokens and 128 new ones. */
   nanoseconds: estimate,
-  /** The best kernel of each batch class. */
-  kernels: z.strictObject({ one: kernel, many: kernel }),
+  /** The best kernel of each batch class: of GPUs there are more, by how many tokens a step has. */
+  kernels: z.strictObject({ one: kernel, few: kernel.optional(), some: kernel.optional(), many: kernel }),
 });
 
 const candidate = z.strictObject({
@@ -75,6 +81,8 @@ const trial = z.strictObject({
   /** Seconds of a prompt of 128 tokens, of a new token, and of both parts of the objective. */
   prefill: estimate,
   perToken: estimate,
+  /** Of a GPU, seconds of a step of 64 sequences. */
+  perStep: estimate.optional(),
   seconds: estimate,
 });
 
@@ -83,7 +91,11 @@ const tuned = z.strictObject({
   date: text,
   model: text,
   /** What it was measured on and with: anywhere else it is stale. */
-  machine: z.strictObject({ cpu: text, caches: z.array(amount).max(8) }),
+  machine: z.strictObject({
+    cpu: text,
+    caches: z.array(amount).max(8),
+    gpu: z.strictObject({ name: text, capability: count, l2: amount, driver: text }).optional(),
+  }),
   target: text,
   threads: count,
   compiler: text,
@@ -114,6 +126,8 @@ export interface TuningKey {
   readonly threads?: number;
   readonly compiler?: string;
   readonly version: string;
+  /** Of GPUs, those that code is generated for. */
+  readonly architectures?: readonly string[];
 }
 
 /** Where a model's tuned file is kept: one for each target and set of matrix shapes. */
@@ -151,15 +165,30 @@ const cachesText = (caches: readonly number[]): string => caches.join(', ') || '
 
 /** In what a tuned file does not belong to this machine, compiler or use, in words; empty where it does. */
 export function staleReasons(file: Tuned, key: TuningKey): string[] {
-  const differences: [what: string, theirs: string | number, ours: string | number | undefined][] = [
-    ['the CPU', file.machine.cpu, key.machine.cpu],
-    ['its caches', cachesText(file.machine.caches), cachesText(key.machine.caches)],
+  type Difference = [what: string, theirs: string | number, ours: string | number | undefined];
+  const { gpu: theirs } = file.machine;
+  const { gpu: ours } = key.machine;
+  const machine: Difference[] =
+    theirs || ours
+      ? [
+          ['the GPU', theirs?.name ?? 'none', ours?.name ?? 'none'],
+          ['its compute capability', theirs?.capability ?? 0, ours?.capability ?? 0],
+          ['its second-level cache', theirs?.l2 ?? 0, ours?.l2 ?? 0],
+          ["NVIDIA's driver", theirs?.driver ?? 'none', ours?.driver ?? 'none'],
+        ]
+      : [
+          ['the CPU', file.machine.cpu, key.machine.cpu],
+          ['its caches', cachesText(file.machine.caches), cachesText(key.machine.caches)],
+        ];
+  const differences: Difference[] = [
+    ...machine,
+    ['the architecture', `sm_${theirs?.capability}`, theirs ? key.architectures?.join(', ') : undefined],
     ['the target', file.target, key.target],
     ['the number of threads', file.threads, key.threads],
-    ['the C++ compiler', file.compiler, key.compiler],
+    [theirs ? 'the compiler' : 'the C++ compiler', file.compiler, key.compiler],
     ['the version of bitnet-toolchain', file.version, key.version],
   ];
   return differences
-    .filter(([, theirs, ours]) => ours !== undefined && theirs !== ours)
-    .map(([what, theirs, ours]) => `${what} was ${theirs} and is ${ours}`);
+    .filter(([, was, is]) => is !== undefined && was !== is)
+    .map(([what, was, is]) => `${what} was ${was} and is ${is}`);
 }

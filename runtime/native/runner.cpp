@@ -24,6 +24,7 @@ constexpr const char* kUsage = R"(runner COMMAND ...
                                             float32, little-endian, [tokens][vocabulary]; what the head reads, likewise
   profile FATBIN WEIGHTS --tokens N --position P --sequences S [--devices 0,1]
                                             times the kernels of a step of N tokens in each of S sequences, one JSON line each
+  gpus                                      one JSON line per GPU
   draw FATBIN WEIGHTS IN                    draws tokens on the GPU and by the CPU's sampler, from logits that are given:
                                             one JSON line says how many differ, which were drawn, and in what time
       IN   int32 sequences, steps; of each sequence: float64 temperature, top-k, top-p, min-p, repetition, presence and
@@ -266,6 +267,16 @@ int draw(const Arguments& arguments) {
   return 0;
 }
 
+int gpus(const Arguments&) {
+  const bn::cuda::Driver& driver = bn::cuda::Driver::get();
+  const int release = driver.release();
+  for (const bn::cuda::DeviceFacts& gpu : driver.devices()) {
+    std::printf("{\"name\":\"%s\",\"capability\":%d,\"l2\":%lld,\"driver\":\"%d.%d\"}\n", gpu.name.c_str(),
+                10 * gpu.major + gpu.minor, static_cast<long long>(gpu.l2), release / 1000, release % 1000 / 10);
+  }
+  return 0;
+}
+
 int kernel(const Arguments& arguments) {
   const bn::ModelLibrary library(arguments.at(0));
   const bn_kernel* kernel = library.kernel(arguments.at(1));
@@ -323,7 +334,7 @@ int run(const Arguments& arguments) {
   };
   const std::vector<Command> commands = {
       {"list", 1, list},       {"selftest", 2, self_test}, {"logits", 2, logits},
-      {"profile", 2, profile}, {"draw", 3, draw},          {"kernel", 4, kernel}};
+      {"profile", 2, profile}, {"draw", 3, draw},          {"kernel", 4, kernel},   {"gpus", 0, gpus}};
   if (arguments.empty()) throw Usage("no command given");
   for (const Command& command : commands) {
     if (command.name != arguments[0]) continue;

@@ -16,6 +16,10 @@ export interface NativeAddon {
   readonly KernelBench: new (
     threads: number,
   ) => NativeKernelBench;
+  /** The same of programs for GPUs, on one of them. Throws, with the reason, where it is not there. */
+  readonly GpuBench: new (
+    device: number,
+  ) => NativeGpuBench;
   /** The physical cores that this process may use. */
   usableCores(): number;
   /** The GPUs that NVIDIA's driver finds, in the order in which `device` counts them. Throws, with the reason, where none. */
@@ -36,6 +40,14 @@ export interface NativeKernelBench {
   open(library: string): Promise<void>;
   run(name: string, tokens: number, groups: number, weights: Uint8Array, q: Int8Array): Promise<Float32Array>;
   time(name: string, tokens: number, unit: number, rounds: number): Promise<number>;
+  limits(): Promise<{ readBytesPerSecond: number; int8MacsPerSecond: number }>;
+}
+
+/** See gpu-bench.ts. */
+export interface NativeGpuBench {
+  open(library: string, layer: Uint8Array): Promise<void>;
+  sums(kernel: string, tokens: number): Promise<Int32Array>;
+  time(kernel: string, tokens: number, rounds: number): Promise<number>;
   limits(): Promise<{ readBytesPerSecond: number; int8MacsPerSecond: number }>;
 }
 

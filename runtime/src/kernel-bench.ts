@@ -1,5 +1,5 @@
-import { BitnetError } from '../../errors.ts';
 import { loadAddon, type NativeKernelBench } from './addon.ts';
+import { refused, refusedLater } from './refused.ts';
 
 /** Kernels of one library at a time, run and timed in native code. */
 export class KernelBench {
@@ -38,19 +38,3 @@ export class KernelBench {
     return refusedLater(this.#native.limits());
   }
 }
-
-function refuse(cause: unknown): never {
-  if (cause instanceof BitnetError) throw cause;
-  const [message, hint] = (cause as Error).message.split('\n');
-  throw new BitnetError(message!, { ...(hint ? { hint } : {}), cause });
-}
-
-function refused<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (cause) {
-    return refuse(cause);
-  }
-}
-
-const refusedLater = <T>(work: Promise<T>): Promise<T> => work.catch(refuse);

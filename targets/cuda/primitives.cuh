@@ -248,6 +248,38 @@ __device__ __forceinline__ void copy_bulk(void *to, const void *from, int bytes,
 
 #endif
 
+// ---- thread blocks of a cluster -------------------------------------------------------------------------------------
+
+// Until all threads of a team of thread blocks are here, and what they wrote is there: a cluster, or one by itself.
+template <int Blocks>
+__device__ __forceinline__ void wait_for_team() {
+#if __CUDA_ARCH__ >= 900
+  if constexpr (Blocks > 1) {
+    asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+    return;
+  }
+#endif
+  __syncthreads();
+}
+
+// The sum of what the thread blocks of a team have in that place of their shared memory.
+template <int Blocks>
+__device__ __forceinline__ int sum_of_team(const int *own) {
+  int sum = Blocks > 1 ? 0 : *own;
+#if __CUDA_ARCH__ >= 900
+#pragma unroll
+  for (int block = 0; Blocks > 1 && block < Blocks; ++block) {
+    int one;
+    asm volatile("{\n.reg .u32 at;\nmapa.shared::cluster.u32 at, %1, %2;\nld.shared::cluster.s32 %0, [at];\n}"
+                 : "=r"(one)
+                 : "r"(shared_address(own)), "r"(block)
+                 : "memory");
+    sum += one;
+  }
+#endif
+  return sum;
+}
+
 // ---- between the kernels of a step ----------------------------------------------------------------------------------
 
 // Until all that the launches before this one wrote is there.

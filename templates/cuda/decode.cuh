@@ -17,9 +17,9 @@ constexpr int kMostBlocks = 16;
 // other, up_offset and input_gate.
 template <class L>
 struct Gemv {
-  static constexpr int kWarps = 8, kThreads = kWarps * 32;
+  static constexpr int kWarps = L::one.warps, kThreads = kWarps * 32;
   // Warps that share a row block, each with its part of K.
-  static constexpr int kShare = 4;
+  static constexpr int kShare = L::one.split;
   // A stage of the ring: tiles of one row block.
   static constexpr int kStageTiles = 20, kStageBytes = kStageTiles * 512;
   static constexpr int kChunks = (kTiles<L> + kStageTiles - 1) / kStageTiles;
@@ -211,10 +211,10 @@ struct Gemv {
     }
   }
 
-  // Tiles [tile, end) of a chunk, five at a time: all loads are under way before the first is used.
+  // Tiles [tile, end) of a chunk, some at a time: all loads are under way before the first is used.
   static __device__ __forceinline__ void add_tiles(IntTile (&sums)[4], const uint8_t *chunk, const uint32_t *q, int tile,
                                                    int end) {
-    constexpr int kBatch = 5;
+    constexpr int kBatch = L::one.stages;
     const uint4 *w = reinterpret_cast<const uint4 *>(chunk) + threadIdx.x % 32, *b = reinterpret_cast<const uint4 *>(q);
 #pragma unroll 1
     for (; tile + kBatch <= end; tile += kBatch) {

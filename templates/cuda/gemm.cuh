@@ -16,7 +16,14 @@
 
 // What a matrix M tells of itself: rows, columns (a multiple of 128), where codes, scales, q, quant and out lie, the floats
 // from one token's out to the next's, whether to add to it, and the gate's activation where gate and up are woven: then
-// rows 0 to 7 of a block are gate rows and rows 8 to 15 the same up rows, and row 8 i + g of the result is theirs.
+// rows 0 to 7 of a block are gate rows and rows 8 to 15 the same up rows, and row 8 i + g of the result is theirs. And how
+// its kernels are cut, by the tokens of a step: one, few (16), some (64), many.
+
+// How a thread block computes: row blocks that it has, its warps, what shares K (of one token the warps of a row block, of
+// a few the thread blocks of a cluster), and tiles of K that are under way at once.
+struct Cut {
+  int blocks, warps, split, stages;
+};
 
 // Rows g and g + 8 of a row block, one token.
 template <class M>
@@ -67,35 +74,46 @@ __device__ __forceinline__ const uint4 *tiles_of(const uint8_t *layer_weights, i
 
 // ---- up to 16, and up to 64 tokens ------------------------------------------------------------------------------------------------
 
-// Row blocks of a thread block, which its warps share K of: enough thread blocks to fill the machine, and each weight
-// read once.
+// Row blocks of a thread block, which its warps share K of, and those of the cluster that it is in.
+template <class M, int Tokens>
+constexpr Cut cut_of() {
+  if constexpr (Tokens == 16) return M::few;
+  else return M::some;
+}
 template <class M, int Tokens>
 struct Skinny {
-  static constexpr int kMine = kBlocks<M> % 4 == 0 && M::rows >= 8192 ? 4 : kBlocks<M> % 2 == 0 ? 2 : 1;
+  static constexpr Cut kCut = cut_of<M, Tokens>();
+  static constexpr int kMine = kCut.blocks, kSplit = kCut.split, kStages = kCut.stages, kTokens = Tokens;
   // Eight pipelines of 64 tokens need the shared memory of sm_90; four fit the least there is.
-  static constexpr bool kRoomy = kSharedBytes > 8 * 3 * 64 * 128;
-  static constexpr int kWarps = Tokens == 64 && (kMine == 4 || !kRoomy) ? 4 : 8, kStages = 3, kTokens = Tokens;
-  static constexpr int kThreads = kWarps * 32, kShared = kWarps * kStages * kTokens * 128;
-  static constexpr int kGrid = kBlocks<M> / kMine;
+  static constexpr bool kRoomy = kSharedBytes > kCut.warps * kStages * kTokens * 128;
+  static constexpr int kWarps = kRoomy ? kCut.warps : kCut.warps / 2;
+  // Row sums of a token, a row padded by one bank.
+  static constexpr int kStride = kTokens + 1, kSumBytes = kMine * 16 * kStride * 4;
+  static constexpr int kStageBytes = kWarps * kStages * kTokens * 128;
+  static constexpr int kThreads = kWarps * 32, kShared = kStageBytes > kSumBytes ? kStageBytes : kSumBytes;
+  static constexpr int kGrid = kBlocks<M> / kMine * kSplit;
 };
 
 template <class M, int Tokens>
 __device__ __forceinline__ void gemm_skinny(const bn_cuda_args &args, const uint8_t *layer_weights) {
   using Shape = Skinny<M, Tokens>;
   constexpr int kMine = Shape::kMine, kWarps = Shape::kWarps, kStages = Shape::kStages, kThreads = Shape::kThreads;
-  constexpr int kTokens = Tokens, kStageBytes = kTokens * 128;
+  constexpr int kTokens = Tokens, kStageBytes = kTokens * 128, kSplit = Shape::kSplit;
   const int tid = threadIdx.x, warp = tid / 32, lane = tid % 32, g = lane / 4, c = lane % 4;
-  const int block0 = blockIdx.x * kMine;
+  // Which of the thread blocks that share K this is, and the tiles of K that its warps take.
+  const int own = blockIdx.x % kSplit, first = own * kWarps + warp;
+  constexpr int kStep = kSplit * kWarps;
+  const int block0 = static_cast<int>(blockIdx.x / kSplit) * kMine;
   const uint32_t stages = shared_address(dynamic_shared) + warp * kStages * kStageBytes;
   let_next_begin();
   // The weights do not wait for the activations.
-  for (int i = tid; i < kMine * M::columns * 4 / 128; i += kThreads) {
+  for (int i = own * kThreads + tid; i < kMine * M::columns * 4 / 128; i += kSplit * kThreads) {
     prefetch(layer_weights + M::codes + int64_t{block0} * M::columns * 4 + i * 128);
   }
   wait_for_inputs();
   const uint8_t *q = buffer<const uint8_t>(args, M::q);
   const auto load = [&](int i) {
-    const int tile = warp + i * kWarps;
+    const int tile = first + i * kStep;
     if (tile < kTiles<M>) {
 #pragma unroll
       for (int p = 0; p < kTokens / 4; ++p) {
@@ -105,25 +123,25 @@ __device__ __forceinline__ void gemm_skinny(const bn_cuda_args &args, const uint
     }
     commit_copies();
   };
-  load(0);
-  load(1);
-  uint4 w[kMine], next[kMine];
-  if (warp < kTiles<M>) {
 #pragma unroll
-    for (int r = 0; r < kMine; ++r) w[r] = __ldg(tiles_of<M>(layer_weights, block0 + r) + warp * 32);
+  for (int i = 0; i < kStages - 1; ++i) load(i);
+  uint4 w[kMine], next[kMine];
+  if (first < kTiles<M>) {
+#pragma unroll
+    for (int r = 0; r < kMine; ++r) w[r] = __ldg(tiles_of<M>(layer_weights, block0 + r) + first * 32);
   }
   IntTile acc[kMine][kTokens / 8] = {};
   // Matrices 0 and 1 of a load are the halves of 32 columns of eight tokens, 2 and 3 those of the next eight.
   const int row = lane & 7, token = (lane >> 4) * 8 + row, half = (lane >> 3) & 1;
 #pragma unroll 1
-  for (int i = 0, tile = warp; tile < kTiles<M>; ++i, tile += kWarps) {
-    if (tile + kWarps < kTiles<M>) {
+  for (int i = 0, tile = first; tile < kTiles<M>; ++i, tile += kStep) {
+    if (tile + kStep < kTiles<M>) {
 #pragma unroll
-      for (int r = 0; r < kMine; ++r) next[r] = __ldg(tiles_of<M>(layer_weights, block0 + r) + (tile + kWarps) * 32);
+      for (int r = 0; r < kMine; ++r) next[r] = __ldg(tiles_of<M>(layer_weights, block0 + r) + (tile + kStep) * 32);
     }
-    wait_copies<1>();
+    wait_copies<kStages - 2>();
     __syncwarp();
-    load(i + 2);
+    load(i + kStages - 1);
     const uint32_t stage = stages + (i % kStages) * kStageBytes;
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
@@ -145,9 +163,9 @@ __device__ __forceinline__ void gemm_skinny(const bn_cuda_args &args, const uint
   }
   wait_copies<0>();
   __syncthreads();
-  // Sums over the warps: [row][token], a row padded by one bank.
+  // Sums over the warps: [row][token].
   int *sums = reinterpret_cast<int *>(dynamic_shared);
-  constexpr int kStride = kTokens + 1;
+  constexpr int kStride = Shape::kStride;
   for (int i = tid; i < kMine * 16 * kStride; i += kThreads) sums[i] = 0;
   __syncthreads();
 #pragma unroll
@@ -160,12 +178,14 @@ __device__ __forceinline__ void gemm_skinny(const bn_cuda_args &args, const uint
       }
     }
   }
-  __syncthreads();
-  for (int i = tid; i < kMine * 8 * kTokens; i += kThreads) {
+  wait_for_team<kSplit>();
+  for (int i = own * kThreads + tid; i < kMine * 8 * kTokens; i += kSplit * kThreads) {
     const int t = i / (kMine * 8), r = i / 8 % kMine, at = r * 16 + i % 8;
-    write_rows<M>(args, t, block0 + r, i % 8, sums[at * kStride + t], sums[(at + 8) * kStride + t],
-                  scales_of<M>(layer_weights, block0 + r), quant_of<M>(args, t));
+    const int low = sum_of_team<kSplit>(&sums[at * kStride + t]), high = sum_of_team<kSplit>(&sums[(at + 8) * kStride + t]);
+    write_rows<M>(args, t, block0 + r, i % 8, low, high, scales_of<M>(layer_weights, block0 + r), quant_of<M>(args, t));
   }
+  // Nobody leaves while others read what is here.
+  if constexpr (kSplit > 1) wait_for_team<kSplit>();
 }
 
 // ---- many tokens, on any GPU from sm_80 ------------------------------------------------------------------------------
@@ -244,14 +264,12 @@ __device__ __forceinline__ void gemm_mma(const bn_cuda_args &args, const uint8_t
 
 // A thread block: 128 rows (two warpgroups of 64) x Tokens. Weights go from memory to registers, where they are unpacked
 // to A fragments; a producer warp copies the tiles of activations.
-template <int Tokens>
-constexpr int kWgmmaStages = Tokens == 256 ? 6 : 8;
-template <int Tokens>
-constexpr int kWgmmaShared = kWgmmaStages<Tokens> * Tokens * 128 + 1024;
+template <int Tokens, int Stages>
+constexpr int kWgmmaShared = Stages * Tokens * 128 + 1024;
 
-template <class M, int Tokens>
+template <class M, int Tokens, int Stages>
 __device__ __forceinline__ void gemm_wgmma(const bn_cuda_args &args, const uint8_t *layer_weights) {
-  constexpr int kStages = kWgmmaStages<Tokens>, kBytes = Tokens * 128;
+  constexpr int kStages = Stages, kBytes = Tokens * 128, kPartBytes = Tokens < 128 ? kBytes : kTileBytes;
   uint8_t *stages = dynamic_shared + (1024 - (shared_address(dynamic_shared) & 1023)) % 1024;
   __shared__ uint64_t full[kStages], empty[kStages];
   __shared__ bn_quant quant[Tokens];
@@ -269,9 +287,9 @@ __device__ __forceinline__ void gemm_wgmma(const bn_cuda_args &args, const uint8
         const int s = tile % kStages;
         if (tile >= kStages) wait_barrier(&empty[s], (tile / kStages - 1) & 1);
         expect_bytes(&full[s], kBytes);
-        for (int part = 0; part < Tokens / 128; ++part) {
-          const size_t at = static_cast<size_t>(blockIdx.y * (Tokens / 128) + part) * kTiles<M> + tile;
-          copy_bulk(stages + s * kBytes + part * kTileBytes, q + at * kTileBytes, kTileBytes, &full[s]);
+        for (int part = 0; part < kBytes / kPartBytes; ++part) {
+          const size_t at = static_cast<size_t>(blockIdx.y * (kBytes / kPartBytes) + part) * kTiles<M> + tile;
+          copy_bulk(stages + s * kBytes + part * kPartBytes, q + at * kTileBytes, kPartBytes, &full[s]);
         }
       }
     }

@@ -98,6 +98,9 @@ export function madeUpRuntime(
       },
       limits: async () => ({ readBytesPerSecond: 30e9, int8MacsPerSecond: 700e9 }),
     }),
+    gpuBench: async () => {
+      throw new Error('no GPU was asked for');
+    },
     openModel: async (artifact) => ({
       run: async () => ({ prefill: seconds(artifact), perToken: seconds(artifact) / 128 }),
       close: async () => {},

@@ -161,8 +161,8 @@ test('gate and up are woven by eights, with a scale for each half of a row block
 test('a plan for GPUs refuses kernels of CPUs, and matrices whose sums could overflow', async () => {
   const asked = await refusal(() => planForGpu(sketch(), { kernel: 'tl1' }));
   assert.match(asked.message, /tl1 is for CPUs/);
-  assert.is(gpuKernels(16, 131056, 'cuda').gemv.k, 131056);
-  const wide = await refusal(() => gpuKernels(16, 131072, 'cuda'));
+  assert.is(gpuKernels(16, 131056).one.k, 131056);
+  const wide = await refusal(() => gpuKernels(16, 131072));
   assert.match(wide.message, /overflow/);
 });
 

@@ -3,8 +3,11 @@ import { join } from 'node:path';
 import { packageRoot } from '../../../package-root.ts';
 import { cuda } from '../../../targets/index.ts';
 import type { Plan, Step } from '../../ir/plan.ts';
+import { GEMV, type GpuKernels, SKINNY } from '../../kernels/bitlinear-t16.ts';
+import type { KernelSpec } from '../../kernels/spec.ts';
 import { GPU_MAX_TOKENS } from '../../passes/for-gpu.ts';
 import { type Share, shareAmong } from '../../passes/share-gpus.ts';
+import type { Tuned } from '../../tune/tuned-file.ts';
 import { render, templateFolder } from '../environment.ts';
 import type { Source } from '../index.ts';
 import { cppDouble, headTable } from '../views.ts';
@@ -38,8 +41,20 @@ const launch = (
 const BLOCK_THREADS = 1024;
 const SLICE = 4 * BLOCK_THREADS;
 
+/** The launch of a ternary kernel of a matrix. */
+export function runOf(use: string, { family, tile: { tokens, block } }: KernelSpec): Launch {
+  switch (family) {
+    case GEMV:
+      return `GEMV(${use})`;
+    case SKINNY:
+      return `SKINNY(${use}, ${tokens})`;
+    default:
+      return `GEMM(${use}, ${tokens}, ${block!.stages})`;
+  }
+}
+
 /** Which kernel of a ternary matrix a program takes. */
-type Multiply = (matrix: BitLinear, tokens: number) => Launch;
+type Multiply = (use: string, kernels: GpuKernels) => Launch;
 
 interface Program {
   readonly title: string;
@@ -52,10 +67,10 @@ interface Program {
 }
 
 const BY_TOKENS: readonly Program[] = [
-  { title: 'one token', maxTokens: 1, multiply: ({ use }) => `GEMV(${use})`, fused: true },
-  { title: 'a few', maxTokens: 16, multiply: ({ use }) => `SKINNY(${use}, 16)` },
-  { title: 'some', maxTokens: 64, multiply: ({ use }) => `SKINNY(${use}, 64)` },
-  { title: 'many', maxTokens: GPU_MAX_TOKENS, multiply: ({ use }, tokens) => `GEMM(${use}, ${tokens})` },
+  { title: 'one token', maxTokens: 1, multiply: (use, { one }) => runOf(use, one), fused: true },
+  { title: 'a few', maxTokens: 16, multiply: (use, { few }) => runOf(use, few) },
+  { title: 'some', maxTokens: 64, multiply: (use, { some }) => runOf(use, some) },
+  { title: 'many', maxTokens: GPU_MAX_TOKENS, multiply: (use, { many }) => runOf(use, many) },
 ];
 
 const PROGRAMS: readonly Program[] = [
@@ -94,7 +109,7 @@ function launchesOf(views: CudaViews, step: Step, { multiply, fused, wide }: Pro
     case 'final_norm':
       return [launch(`${name}_rows`, threads, fused && headIsTiled(views) ? { unit: 'HIDDEN' } : {})];
     case 'bitlinear':
-      return [multiply(step, views.kernels(step).wgmma.tile.tokens)];
+      return [multiply(step.use, views.kernels(step))];
     case 'rope_store':
       return fused && flash ? [] : [launch(`${name}_store${cell}`, 128, { x: Math.ceil((heads + 2 * kvHeads) / 4) })];
     case 'attention':
@@ -155,22 +170,21 @@ function trialsOf(views: CudaViews) {
   const matrices = views.plan.layer.filter((step): step is BitLinear => step.op === 'bitlinear');
   return matrices.flatMap((step) => {
     const { use, m } = step;
-    const { gemv, few, skinny, mma, wgmma } = views.kernels(step);
-    const gemm = `GEMM(${use}, ${wgmma.tile.tokens})`;
-    const many = { use, m, tokens: 'BN_CUDA_TRIAL_TOKENS', guard: null };
+    const { one, few, some, mma, many } = views.kernels(step);
+    const all = { use, m, tokens: 'BN_CUDA_TRIAL_TOKENS', guard: null };
     return [
-      { ...many, kernel: gemv.name, tokens: '1', run: `GEMV(${use})` },
-      { ...many, kernel: few.name, run: `SKINNY(${use}, 16)` },
-      { ...many, kernel: skinny.name, run: `SKINNY(${use}, 64)` },
-      { ...many, kernel: mma.name, run: gemm, guard: 'ifndef' },
-      { ...many, kernel: wgmma.name, run: gemm, guard: 'ifdef' },
+      { ...all, kernel: one.name, tokens: '1', run: runOf(use, one) },
+      { ...all, kernel: few.name, run: runOf(use, few) },
+      { ...all, kernel: some.name, run: runOf(use, some) },
+      { ...all, kernel: mma.name, run: runOf(use, many), guard: 'ifndef' },
+      { ...all, kernel: many.name, run: runOf(use, many), guard: 'ifdef' },
     ];
   });
 }
 
-function modelView(share: Share) {
+function modelView(share: Share, tuned?: Tuned) {
   const { plan, gpus, slices, fileLayerBytes } = share;
-  const views = new CudaViews(share);
+  const views = new CudaViews(share, tuned);
   const { hyper, weights } = plan;
   const trials = trialsOf(views);
   const pairs = plan.ropeFrequencies.length;
@@ -206,7 +220,7 @@ function modelView(share: Share) {
   };
 }
 
-/** The operands of the warpgroup products, for both numbers of tokens that tiles have. */
+/** The operands of the warpgroup products, for the numbers of tokens that tiles have. */
 function wgmmaView() {
   const lines = (texts: readonly string[], end: string) =>
     Array.from({ length: texts.length / 8 }, (_, i) => {
@@ -214,7 +228,7 @@ function wgmmaView() {
       return texts.slice(8 * i, 8 * (i + 1)).join(', ') + (last ? '' : end);
     });
   return {
-    widths: [128, 256].map((tokens) => {
+    widths: [64, 128, 256].map((tokens) => {
       const sums = tokens / 2;
       const index = Array.from({ length: sums }, (_, i) => i);
       return {
@@ -244,6 +258,7 @@ const COPIED = [
   'flash.cuh',
   'gemm.cuh',
   'head.cuh',
+  'launches.cuh',
   'rows.cuh',
   'sample.cuh',
   'tables.cuh',
@@ -251,7 +266,15 @@ const COPIED = [
 ];
 
 /** Writes the program of a model for NVIDIA GPUs, which each of those that share it runs. */
-export function renderCuda(plan: Plan, gpus = 1): Source[] {
+export function renderCuda(plan: Plan, gpus = 1, tuned?: Tuned): Source[] {
+  return [
+    ...headers(),
+    { file: 'model.cu', text: render('model.cu', modelView(shareAmong(plan, gpus), tuned), 'cuda') },
+  ];
+}
+
+/** What a program for NVIDIA GPUs includes. */
+export function headers(): Source[] {
   const copied = (file: string, ...from: string[]): Source => ({ file, text: readFileSync(join(...from), 'utf8') });
   return [
     copied('abi.h', packageRoot(), 'artifact', 'abi.h'),
@@ -260,6 +283,5 @@ export function renderCuda(plan: Plan, gpus = 1): Source[] {
     copied('primitives.cuh', packageRoot(), 'targets', cuda.id, 'primitives.cuh'),
     ...COPIED.map((file) => copied(file, templateFolder('cuda'), file)),
     { file: 'wgmma.cuh', text: render('wgmma.cuh', wgmmaView(), 'cuda') },
-    { file: 'model.cu', text: render('model.cu', modelView(shareAmong(plan, gpus)), 'cuda') },
   ];
 }

@@ -1,9 +1,12 @@
 import type { Encoding } from '../../ir/model.ts';
 import type { PackedTensor, Plan, Step } from '../../ir/plan.ts';
 import { pad16 } from '../../ir/plan.ts';
-import { type GpuKernels, gpuKernels, MULTIPROCESSORS } from '../../kernels/bitlinear-t16.ts';
+import { type GpuKernels, MMA, MULTIPROCESSORS, SKINNY, WGMMA } from '../../kernels/bitlinear-t16.ts';
+import type { KernelSpec } from '../../kernels/spec.ts';
 import { padTile } from '../../passes/for-gpu.ts';
+import { gpuKernelsOf } from '../../passes/select-gpu-kernels.ts';
 import type { Share } from '../../passes/share-gpus.ts';
+import type { Tuned } from '../../tune/tuned-file.ts';
 import { cppFloat, headTable } from '../views.ts';
 
 /** A kernel of the program: what its partial of templates/cuda/steps needs, and how it is launched. */
@@ -39,14 +42,36 @@ function rowsTable(tensor: PackedTensor) {
 const FOUND_BYTES = 64;
 const SPLITS_TAIL = 128;
 
+/** How the kernels of a matrix are cut: of those of one, of 16 and of 64 tokens, and what is left, on wgmma or instead of it. */
+function cutsOf(kernels: readonly KernelSpec[]) {
+  const cuts = kernels.map(({ family, tile: { rows, tokens, block } }) => {
+    const { warps, split, stages } = block!;
+    const text = `{${[rows / 16, warps, split, stages].join(', ')}}`;
+    const declared = split > 1 ? { step: 'TEAM_STEP', blocks: split } : { step: 'STEP', blocks: 1 };
+    return { family, tokens, stages, text, field: tokens === 16 ? 'few' : 'some', ...declared };
+  });
+  const of = (family: string) => cuts.filter((cut) => cut.family === family);
+  const gemms = of(WGMMA);
+  const mma = of(MMA).length > 0;
+  return {
+    one: cuts.find(({ tokens }) => tokens === 1) ?? null,
+    skinny: of(SKINNY),
+    gemms,
+    mma,
+    any: mma || gemms.length > 0,
+  };
+}
+
 /** All that the templates need of a plan. */
 export class CudaViews {
   readonly share: Share;
   /** Of one GPU. */
   readonly plan: Plan;
+  readonly tuned: Tuned | undefined;
 
-  constructor(share: Share) {
+  constructor(share: Share, tuned?: Tuned) {
     this.share = share;
+    this.tuned = tuned;
     this.plan = share.plan;
   }
 
@@ -134,7 +159,7 @@ export class CudaViews {
 
   /** The kernels of a ternary matrix. */
   kernels(step: Extract<Step, { op: 'bitlinear' }>): GpuKernels {
-    return gpuKernels(step.m, step.k, 'cuda');
+    return gpuKernelsOf(step, this.tuned);
   }
 
   step(step: Step): StepView & Record<string, unknown> {
@@ -184,7 +209,7 @@ export class CudaViews {
           quant: this.buffer(step.quant).offset,
         };
       case 'bitlinear':
-        return { ...this.matrix(step), partial };
+        return { ...this.matrix(step, Object.values(this.kernels(step))), partial };
       case 'rope_store':
         return {
           ...this.attention(),
@@ -244,8 +269,8 @@ export class CudaViews {
     }
   }
 
-  private matrix(step: Extract<Step, { op: 'bitlinear' }>) {
-    const { wgmma } = this.kernels(step);
+  /** A ternary matrix, with some kernels: what steps/bitlinear needs. */
+  matrix(step: Extract<Step, { op: 'bitlinear' }>, kernels: readonly KernelSpec[]) {
     const input = this.plan.layer.find(
       (other) => (other.op === 'norm_quantise' || other.op === 'gated_quantise') && this.feeds(other, step),
     );
@@ -268,7 +293,7 @@ export class CudaViews {
       up: input.op === 'gated_quantise' ? pad16(input.size) / this.parts(input.input) : 0,
       fused: this.fuses(input),
       gate: input.op === 'gated_quantise' ? input.activation : 'none',
-      wgmmaTokens: wgmma.tile.tokens,
+      ...cutsOf(kernels),
     };
   }
 

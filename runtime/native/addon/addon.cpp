@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "../cuda/driver.h"
+#include "../cuda/gpu_bench.h"
 #include "../engine/measurement.h"
 #include "../engine/embedding.h"
 #include "../engine/engine.h"
@@ -21,7 +22,7 @@ namespace bn {
 namespace {
 
 struct Constructors {
-  Napi::FunctionReference engine, kernel_bench;
+  Napi::FunctionReference engine, kernel_bench, gpu_bench;
 };
 
 // --- JavaScript to C++ ---
@@ -381,6 +382,25 @@ class BenchWorker : public Napi::AsyncWorker {
   Napi::Promise::Deferred done_;
 };
 
+template <typename Result>
+Napi::Value later(Napi::Env env, std::function<Result()> work, typename BenchWorker<Result>::Convert convert) {
+  auto* worker = new BenchWorker<Result>(env, std::move(work), convert);
+  const Napi::Promise promise = worker->promise();
+  worker->Queue();
+  return promise;
+}
+
+Napi::Value nanoseconds_to_js(Napi::Env env, const int64_t& nanoseconds) {
+  return Napi::Number::New(env, static_cast<double>(nanoseconds));
+}
+
+Napi::Value limits_to_js(Napi::Env env, const KernelBench::Limits& limits) {
+  auto object = Napi::Object::New(env);
+  object.Set("readBytesPerSecond", limits.read_bytes_per_second);
+  object.Set("int8MacsPerSecond", limits.int8_macs_per_second);
+  return object;
+}
+
 class KernelBenchObject : public Napi::ObjectWrap<KernelBenchObject> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -395,21 +415,13 @@ class KernelBenchObject : public Napi::ObjectWrap<KernelBenchObject> {
         bench_(std::make_shared<KernelBench>(info[0].As<Napi::Number>().Int32Value())) {}
 
  private:
-  template <typename Result>
-  Napi::Value work(Napi::Env env, std::function<Result()> work, typename BenchWorker<Result>::Convert convert) {
-    auto* worker = new BenchWorker<Result>(env, std::move(work), convert);
-    const Napi::Promise promise = worker->promise();
-    worker->Queue();
-    return promise;
-  }
-
   Napi::Value open(const Napi::CallbackInfo& info) {
     const std::string library = info[0].As<Napi::String>();
     const auto open = [bench = bench_, library] {
       bench->open(library);
       return true;
     };
-    return work<bool>(info.Env(), open, [](Napi::Env env, const bool&) { return env.Undefined(); });
+    return later<bool>(info.Env(), open, [](Napi::Env env, const bool&) { return env.Undefined(); });
   }
 
   Napi::Value run(const Napi::CallbackInfo& info) {
@@ -422,7 +434,7 @@ class KernelBenchObject : public Napi::ObjectWrap<KernelBenchObject> {
                       activations = std::vector<int8_t>(q.Data(), q.Data() + q.ElementLength())] {
       return bench->run(name, tokens, groups, codes, activations);
     };
-    return work<std::vector<float>>(info.Env(), run, [](Napi::Env env, const std::vector<float>& y) -> Napi::Value {
+    return later<std::vector<float>>(info.Env(), run, [](Napi::Env env, const std::vector<float>& y) -> Napi::Value {
       return to_js(env, y);
     });
   }
@@ -432,30 +444,76 @@ class KernelBenchObject : public Napi::ObjectWrap<KernelBenchObject> {
     const int tokens = info[1].As<Napi::Number>(), unit = info[2].As<Napi::Number>();
     const int64_t rounds = info[3].As<Napi::Number>();
     const auto time = [bench = bench_, name, tokens, unit, rounds] { return bench->time(name, tokens, unit, rounds); };
-    return work<int64_t>(info.Env(), time, [](Napi::Env env, const int64_t& nanoseconds) -> Napi::Value {
-      return Napi::Number::New(env, static_cast<double>(nanoseconds));
-    });
+    return later<int64_t>(info.Env(), time, nanoseconds_to_js);
   }
 
   Napi::Value limits(const Napi::CallbackInfo& info) {
     const auto limits = [bench = bench_] { return bench->limits(); };
-    return work<KernelBench::Limits>(
-        info.Env(), limits, [](Napi::Env env, const KernelBench::Limits& limits) -> Napi::Value {
-          auto object = Napi::Object::New(env);
-          object.Set("readBytesPerSecond", limits.read_bytes_per_second);
-          object.Set("int8MacsPerSecond", limits.int8_macs_per_second);
-          return object;
-        });
+    return later<KernelBench::Limits>(info.Env(), limits, limits_to_js);
   }
 
   std::shared_ptr<KernelBench> bench_;
 };
 
+class GpuBenchObject : public Napi::ObjectWrap<GpuBenchObject> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "GpuBench",
+                       {InstanceMethod<&GpuBenchObject::open>("open"), InstanceMethod<&GpuBenchObject::sums>("sums"),
+                        InstanceMethod<&GpuBenchObject::time>("time"),
+                        InstanceMethod<&GpuBenchObject::limits>("limits")});
+  }
+
+  explicit GpuBenchObject(const Napi::CallbackInfo& info)
+      : Napi::ObjectWrap<GpuBenchObject>(info),
+        bench_(std::make_shared<GpuBench>(info[0].As<Napi::Number>().Int32Value())) {}
+
+ private:
+  Napi::Value open(const Napi::CallbackInfo& info) {
+    const std::string library = info[0].As<Napi::String>();
+    const auto layer = info[1].As<Napi::Uint8Array>();
+    const auto open = [bench = bench_, library,
+                       bytes = std::vector<uint8_t>(layer.Data(), layer.Data() + layer.ElementLength())] {
+      bench->open(library, bytes);
+      return true;
+    };
+    return later<bool>(info.Env(), open, [](Napi::Env env, const bool&) { return env.Undefined(); });
+  }
+
+  Napi::Value sums(const Napi::CallbackInfo& info) {
+    const std::string kernel = info[0].As<Napi::String>();
+    const int tokens = info[1].As<Napi::Number>();
+    const auto sums = [bench = bench_, kernel, tokens] { return bench->sums(kernel, tokens); };
+    return later<std::vector<int32_t>>(
+        info.Env(), sums, [](Napi::Env env, const std::vector<int32_t>& sums) -> Napi::Value { return to_js(env, sums); });
+  }
+
+  Napi::Value time(const Napi::CallbackInfo& info) {
+    const std::string kernel = info[0].As<Napi::String>();
+    const int tokens = info[1].As<Napi::Number>();
+    const int64_t rounds = info[2].As<Napi::Number>();
+    return later<int64_t>(info.Env(), [bench = bench_, kernel, tokens, rounds] { return bench->time(kernel, tokens, rounds); },
+                          nanoseconds_to_js);
+  }
+
+  Napi::Value limits(const Napi::CallbackInfo& info) {
+    const auto limits = [bench = bench_] {
+      const MachineLimits found = bench->limits();
+      return KernelBench::Limits{found.read_bytes_per_second, found.int8_macs_per_second};
+    };
+    return later<KernelBench::Limits>(info.Env(), limits, limits_to_js);
+  }
+
+  std::shared_ptr<GpuBench> bench_;
+};
+
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Constructors{Napi::Persistent(EngineObject::define(env)),
-                                       Napi::Persistent(KernelBenchObject::define(env))});
+                                       Napi::Persistent(KernelBenchObject::define(env)),
+                                       Napi::Persistent(GpuBenchObject::define(env))});
   exports.Set("open", Napi::Function::New<open>(env, "open"));
   exports.Set("KernelBench", env.GetInstanceData<Constructors>()->kernel_bench.Value());
+  exports.Set("GpuBench", env.GetInstanceData<Constructors>()->gpu_bench.Value());
   exports.Set("gpus", Napi::Function::New(env, [](const Napi::CallbackInfo& call) -> Napi::Value {
                 const auto devices = cuda::Driver::get().devices();
                 auto list = Napi::Array::New(call.Env(), devices.size());

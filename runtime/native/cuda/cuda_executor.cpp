@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "../engine/request.h"
+#include "measure.h"
 
 namespace bn {
 namespace {
@@ -480,37 +481,9 @@ std::vector<cuda::Program::Timing> CudaExecutor::profile(const bn_token* tokens,
   return timings;
 }
 
-// Reads and writes of a copy within the GPU's memory, and the program's own probe of the tensor cores; the best of some.
 MachineLimits CudaExecutor::measure(const std::function<bool()>& cancelled) {
   context_->use();
-  size_t free = 0, total = 0;
-  driver_.check(driver_.memory_info(&free, &total), "asking the GPU for its memory");
-  const int64_t bytes = std::min<int64_t>(int64_t{1} << 30, static_cast<int64_t>(free) / 4);
-  const cuda::DeviceMemory from(driver_, bytes), to(driver_, bytes);
-  const cuda::EventHold begin(driver_), end(driver_);
-  const auto seconds = [&](const auto& work) {
-    float milliseconds = 0;
-    driver_.check(driver_.event_record(begin, stream_), "measuring the GPU");
-    work();
-    driver_.check(driver_.event_record(end, stream_), "measuring the GPU");
-    driver_.check(driver_.event_wait(end), "measuring the GPU");
-    driver_.check(driver_.event_elapsed(&milliseconds, begin, end), "measuring the GPU");
-    return static_cast<double>(milliseconds) * 1e-3;
-  };
-  bn_cuda_args args{};
-  args.choices = 2000;
-  args.best = reinterpret_cast<int32_t*>(static_cast<uintptr_t>(small_->at() + offsetof(Small, best)));
-  const double macs = static_cast<double>(program_.model().probe_macs) * args.choices * device_.multiprocessors;
-  MachineLimits limits;
-  for (int round = 0; round < 8 && !cancelled(); ++round) {
-    const double copying = seconds([&] {
-      driver_.check(driver_.on_device(to.at(), from.at(), static_cast<size_t>(bytes), stream_), "measuring the GPU");
-    });
-    const double multiplying = seconds([&] { program_.launch(program_.probe(), args, 0, stream_); });
-    limits.read_bytes_per_second = std::max(limits.read_bytes_per_second, 2 * static_cast<double>(bytes) / copying);
-    limits.int8_macs_per_second = std::max(limits.int8_macs_per_second, macs / multiplying);
-  }
-  return limits;
+  return cuda::measure(driver_, device_, program_, stream_, cancelled);
 }
 
 }  // namespace bn

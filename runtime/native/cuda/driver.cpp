@@ -11,7 +11,7 @@ constexpr const char* kLibrary = "nvcuda.dll";
 constexpr const char* kLibrary = "libcuda.so.1";
 #endif
 
-constexpr int kMultiprocessors = 16, kMajor = 75, kMinor = 76;  // CUdevice_attribute
+constexpr int kMultiprocessors = 16, kL2 = 38, kMajor = 75, kMinor = 76;  // CUdevice_attribute
 
 // Whether an error is of those after which the driver refuses all further work of the process: what a kernel did wrong
 // (CUDA_ERROR_ILLEGAL_ADDRESS to CUDA_ERROR_LAUNCH_FAILED), and memory that is broken.
@@ -66,6 +66,12 @@ void Driver::check(int result, const char* what) const {
                            (ends_process(result) ? "\nNo GPU works in this process any more: start it anew." : ""));
 }
 
+int Driver::release() const {
+  int release = 0;
+  check(release_of(&release), "asking NVIDIA's driver for its release");
+  return release;
+}
+
 std::vector<DeviceFacts> Driver::devices() const {
   int count = 0;
   check(device_count(&count), "counting NVIDIA GPUs");
@@ -83,7 +89,10 @@ std::vector<DeviceFacts> Driver::devices() const {
     check(device_attribute(&facts.multiprocessors, kMultiprocessors, device), "asking a GPU what it can do");
     check(device_memory(&memory, device), "asking a GPU for its memory");
     facts.name = name;
+    int l2 = 0;
+    check(device_attribute(&l2, kL2, device), "asking a GPU what it can do");
     facts.memory = static_cast<int64_t>(memory);
+    facts.l2 = l2;
     found.push_back(facts);
   }
   return found;

@@ -43,6 +43,7 @@ struct DeviceFacts {
   int major, minor;  // compute capability
   int multiprocessors;
   int64_t memory;
+  int64_t l2;  // bytes of its second-level cache
 };
 
 // The one of that number. Throws std::runtime_error that lists them where there is none.
@@ -59,6 +60,9 @@ class Driver {
   // In the order in which `--device` counts them. Throws std::runtime_error where there is none.
   std::vector<DeviceFacts> devices() const;
 
+  // What the driver's release has of CUDA: 1000 * major + 10 * minor.
+  int release() const;
+
   // Throws std::runtime_error with the driver's own words where `result` is an error, and that the process is to be started
   // anew where nothing but that helps. `what` says what was tried.
   void check(int result, const char* what) const;
@@ -73,6 +77,7 @@ class Driver {
   X(init, "cuInit", (unsigned))                                                                       \
   X(error_name, "cuGetErrorName", (int, const char**))                                                \
   X(error_string, "cuGetErrorString", (int, const char**))                                            \
+  X(release_of, "cuDriverGetVersion", (int*))                                                         \
   X(device_count, "cuDeviceGetCount", (int*))                                                         \
   X(device_get, "cuDeviceGet", (Device*, int))                                                        \
   X(device_name, "cuDeviceGetName", (char*, int, Device))                                             \
