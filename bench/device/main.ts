@@ -1,8 +1,8 @@
 // Everything about target cuda on one machine with a GPU: builds, checks against the reference, watches with the sanitizer,
 // times, and keeps it all.
 //   node --import tsx bench/device/main.ts [--shape 2b4t] [--heads f16,q6_k] [--out FILE] [--prompts 512,2048]
-//                                          [--only checks,draws,failures,sanitizer,times] [--sequences 1,8,64]
-//                                          [--contexts 0,128,2048] [--models default,flash-q6_k]
+//                                          [--only checks,draws,failures,sanitizer,times,tuning] [--sequences 1,8,64]
+//                                          [--contexts 0,128,2048] [--models default,flash-q6_k] [--minutes 4]
 //                                          [--team agreement,2b4t,huge]
 // On a bare machine: npm run bench:device makes a folder that has all it needs but nvcc; run its run.sh there.
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -21,13 +21,15 @@ import { type CheckedModel, checkedModels, type HeadEncoding } from './models.ts
 import { sanitize } from './sanitize.ts';
 import { team } from './team.ts';
 import { times } from './times.ts';
+import { tuning } from './tuning.ts';
 
 const { values } = parseArgs({
   options: {
     shape: { type: 'string', default: '2b4t' },
     heads: { type: 'string', default: 'q6_k' },
     out: { type: 'string' },
-    only: { type: 'string', default: 'checks,draws,failures,sanitizer,times' },
+    only: { type: 'string', default: 'checks,draws,failures,sanitizer,times,tuning' },
+    minutes: { type: 'string', default: '4' },
     // Of models.ts, those to check: all, if none are named.
     models: { type: 'string' },
     prompts: { type: 'string', default: '512,2048' },
@@ -81,17 +83,17 @@ async function run(scratch: string): Promise<void> {
   const compiled = async ({ name, path }: CheckedModel) =>
     [name, (await compile(path, { target: 'cuda', out })).artifact] as const;
   const artifacts = new Map(await Promise.all(models.map(compiled)));
+  const timed = {
+    shape: values.shape,
+    heads: values.heads.split(',') as HeadEncoding[],
+    promptTokens: counts(values.prompts),
+    sequences: counts(values.sequences),
+    contexts: counts(values.contexts),
+    newTokens: Number(values['new-tokens']),
+    repetitions: Number(values.repetitions),
+  };
   const work: Readonly<Record<string, () => Promise<unknown>>> = {
-    times: () =>
-      times(scratch, {
-        shape: values.shape,
-        heads: values.heads.split(',') as HeadEncoding[],
-        promptTokens: counts(values.prompts),
-        sequences: counts(values.sequences),
-        contexts: counts(values.contexts),
-        newTokens: Number(values['new-tokens']),
-        repetitions: Number(values.repetitions),
-      }),
+    times: () => times(scratch, timed),
     checks: async () => {
       const done: Check[] = [];
       for (const model of models) {
@@ -104,6 +106,7 @@ async function run(scratch: string): Promise<void> {
     draws: () => draws(artifacts, scratch),
     failures: () => failuresApart(artifacts.get('default')!, scratch),
     sanitizer: () => sanitize(artifacts),
+    tuning: () => tuning(scratch, { ...timed, minutes: Number(values.minutes) }),
   };
   for (const [part, does] of Object.entries(work)) {
     if (!parts.includes(part)) continue;

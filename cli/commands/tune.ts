@@ -99,7 +99,7 @@ async function run(io: Io, model: string, flags: TuneFlags): Promise<void> {
     });
     say(io, `wrote ${report}`);
   }
-  await (json ? writeJson(io, { file, ...tuned }) : write(io, print(tuned, file)));
+  await (json ? writeJson(io, { file, ...tuned }) : write(io, printTuned(tuned, file)));
 }
 
 /** On a terminal a line that says what is tried, the best so far and the time left; elsewhere lines for what takes a while. */
@@ -136,7 +136,8 @@ const TITLES: Partial<Record<TuningProgress['stage'], string>> = {
   model: 'timing whole models',
 };
 
-function print(tuned: Tuned, file: string): string {
+/** What a tuning found, for people. */
+export function printTuned(tuned: Tuned, file: string): string {
   const { model, target, shapes, trials, choice, settings, complete } = tuned;
   const rows = shapes.flatMap(({ m, k, uses, layout, layouts }) => {
     const { kernels } = layouts.find((one) => one.layout === layout)!;

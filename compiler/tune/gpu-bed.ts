@@ -62,14 +62,8 @@ export interface GpuBedOptions {
   readonly keep: number;
 }
 
-/** One of this machine's GPUs. Throws a BitnetError where it is not there, or where its code cannot be compiled. */
-export function gpuBed(
-  ir: ModelIR,
-  gpus: readonly OwnGpu[],
-  compiler: GpuCompiler,
-  runtime: TuningRuntime,
-  { device, keep }: GpuBedOptions,
-): TuningBed {
+/** One of this machine's GPUs. Throws a BitnetError where it is not there, or nothing can be compiled for it. */
+export function gpuOf(gpus: readonly OwnGpu[], device: number): OwnGpu {
   const gpu = gpus[device];
   if (!gpu) {
     throw new BitnetError(
@@ -79,13 +73,23 @@ export function gpuBed(
       { hint: 'tune a model where it is to run' },
     );
   }
+  const architecture = `sm_${gpu.capability}`;
+  if (cuda.architectures.includes(architecture)) return gpu;
+  throw new BitnetError(`${gpu.name} is ${architecture}, which target ${cuda.id} does not know`, {
+    hint: `architectures: ${cuda.architectures.join(', ')}`,
+  });
+}
+
+/** A GPU, which is number `device` here. */
+export function gpuBed(
+  ir: ModelIR,
+  gpu: OwnGpu,
+  compiler: GpuCompiler,
+  runtime: TuningRuntime,
+  { device, keep }: GpuBedOptions,
+): TuningBed {
   const { capability } = gpu;
   const architecture = `sm_${capability}`;
-  if (!cuda.architectures.includes(architecture)) {
-    throw new BitnetError(`${gpu.name} is ${architecture}, which target ${cuda.id} does not know`, {
-      hint: `architectures: ${cuda.architectures.join(', ')}`,
-    });
-  }
   const plan = planForGpu(ir);
   const matrices = plan.layer.filter((step) => step.op === 'bitlinear');
   const build = async (

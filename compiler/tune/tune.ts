@@ -24,7 +24,7 @@ import type { Candidate, MatrixShape } from './candidates.ts';
 import { chooseForShape, isFaster, type Tried, trialSeconds } from './choose.ts';
 import { cpuBed } from './cpu-bed.ts';
 import { eliminate } from './eliminate.ts';
-import { gpuBed } from './gpu-bed.ts';
+import { gpuBed, gpuOf } from './gpu-bed.ts';
 import { linkArtifact } from './link-artifact.ts';
 import { readState, removeState, type TuningState, writeState } from './state.ts';
 import { type Tuned, type TunedShape, type TunedTrial, tunedPath, writeTuned } from './tuned-file.ts';
@@ -123,7 +123,8 @@ interface Group {
 async function bedOf(ir: ModelIR, runtime: TuningRuntime, options: TuneOptions): Promise<TuningBed> {
   const { threads, device = 0, keep = 8 } = options;
   if (options.target === cuda.id) {
-    return gpuBed(ir, await ownGpus(), await findGpuCompiler(), runtime, { device, keep });
+    const gpu = gpuOf(await ownGpus(), device);
+    return gpuBed(ir, gpu, await findGpuCompiler(), runtime, { device, keep });
   }
   const [target, ...more] = parseTargets(options.target ?? nativeTarget().id);
   if (!target || more.length > 0) throw new BitnetError('a model is tuned for one target at a time');
@@ -230,7 +231,7 @@ class Tuning {
           this.#complete = false;
           break;
         }
-        await this.#measure(bench, group, builds, this.#left(KERNELS) / (groups.length - index));
+        await this.#measure(bench, group, builds, groups.length - index);
       }
     } finally {
       await builds.end();
@@ -274,13 +275,14 @@ class Tuning {
       .sort((a, b) => b.work - a.work);
   }
 
-  async #measure(bench: TuningBench, group: Group, builds: Builds, milliseconds: number): Promise<void> {
+  async #measure(bench: TuningBench, group: Group, builds: Builds, sharers: number): Promise<void> {
     const { signal } = this.#options;
-    const until = performance.now() + milliseconds;
     const { m, k } = group.shape;
     const what = `${group.tried.length} kernels for ${m} × ${k}, ${this.#bed.batches[group.takes]} tokens`;
     this.report('build', `building ${what} on ${availableParallelism()} cores`);
     const built = await builds.of(group);
+    // What is left is for this group and those behind it.
+    const until = performance.now() + this.#left(KERNELS) / sharers;
     try {
       const kept = this.#state.groups[built.key] ?? {};
       const entries: TuningState['groups'][string] = {};

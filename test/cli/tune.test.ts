@@ -74,6 +74,7 @@ tune('what cannot be is refused with what to do', async () => {
     [['--target', 'z80'], 1, /no target 'z80'/],
     [['--target', absent.id], 1, /does not run on this machine/],
     [['--target', 'all'], 1, /one target at a time/],
+    [['--target', 'cuda', '--emit-ini', 'tiles.ini'], 1, /target cuda has none/],
     [['--out', folderInTheWay], 1, /cannot write .*a-folder\.json\.state/],
   ] as const) {
     const outcome = await invoke(['tune', model, '--minutes', '0.0001', ...argv]);
