@@ -62,8 +62,8 @@ export const GPU_TOKENS: Readonly<Record<GpuClass, number>> = { one: 1, few: 16,
 
 /** The ternary kernels of one matrix on a GPU: which is taken depends on how many tokens a step has. */
 export interface GpuKernels extends Readonly<Record<GpuClass, KernelSpec>> {
-  /** Instead of `many` where there is no wgmma: on GPUs other than sm_90. */
-  readonly mma: KernelSpec;
+  /** Those where there is no wgmma: on GPUs other than sm_90. */
+  readonly plain: Readonly<Record<'some' | 'many', KernelSpec>>;
 }
 
 /** A family of a GPU's ternary kernels, and its tile. */
@@ -82,6 +82,9 @@ const INT32_PER_COLUMN = 64 * 2 * 128;
 
 /** Thread blocks that run at once on an H200, one each of the larger tiles. */
 export const MULTIPROCESSORS = 132;
+
+/** Row blocks that a thread block of a GEMV has at most: decode.cuh. */
+const GEMV_BLOCKS = 16;
 
 /** Row blocks that a thread block of wgmma or mma has, and warps that multiply them. */
 const GEMM_BLOCKS = 8;
@@ -110,29 +113,44 @@ export const gemmTile = (family: string, k: number, tokens: number, stages: numb
   tile: { rows: 16 * GEMM_BLOCKS, columns: pad16(k), tokens, block: { warps: GEMM_BLOCKS, split: 1, stages } },
 });
 
-/** Row blocks of a thread block: enough thread blocks to fill the machine, and activations read as seldom as may be. */
-function skinnyBlocks(m: number): number {
-  const blocks = m / 16;
-  return blocks % 4 === 0 && m >= 8192 ? 4 : blocks % 2 === 0 ? 2 : 1;
+/**
+ * The tile of one token. A thread block's row blocks are computed all at once, each by as many warps as that leaves it, but
+ * by more than four only where each of them has four tiles. Beyond 64 tiles 16 warps are better: on an H200 13824 x 2560
+ * (7 row blocks of 20 tiles) takes 3.6 µs instead of 5.4, 2560 x 6912 (2 of 54) 3.7 instead of 4.1, and 3840 x 2560 (2 of 20)
+ * is the same with 8. More tiles under way than these gain nothing beside what is in shared memory already.
+ */
+function defaultGemv({ m, k }: KernelShape): GpuTile {
+  const blocks = Math.min(GEMV_BLOCKS, Math.ceil(m / 16 / MULTIPROCESSORS));
+  const tiles = Math.ceil(k / TILE_COLUMNS);
+  const warps = blocks * tiles > 64 ? 16 : 8;
+  const split = 2 ** Math.floor(Math.log2(Math.min(warps / blocks, Math.max(4, tiles / 4))));
+  return gemvTile(k, warps, Math.max(1, split), warps === 16 ? 2 : 3);
 }
 
-/** The tile that a matrix of m x k has where nothing is known of it. */
-export function defaultGpuTile(takes: GpuClass | 'mma', { m, k }: KernelShape): GpuTile {
-  const skinny = (tokens: 16 | 64) => {
-    const blocks = skinnyBlocks(m);
-    return skinnyTile(k, tokens, blocks, { warps: tokens === 64 && blocks === 4 ? 4 : 8, split: 1, stages: 3 });
-  };
+/**
+ * Whether a matrix has rows enough for 128 of them in a thread block: then those are half the machine's and more. On an H200
+ * 64 tokens of 13824 x 2560 take 9.3 µs on wgmma and 15.5 without, but of 3840 x 2560 8.3 and 6.4, of 2560 x 6912 28.7 and 10.5.
+ */
+const isTall = (m: number): boolean => m >= 8192;
+
+/** A few tokens: thread blocks enough to fill the machine, which read the activations as seldom as may be. */
+function defaultSkinny({ m, k }: KernelShape, tokens: 16 | 64): GpuTile {
+  const blocks = m % 64 === 0 && isTall(m) ? 4 : m % 32 === 0 ? 2 : 1;
+  return skinnyTile(k, tokens, blocks, { warps: tokens === 64 && blocks === 4 ? 4 : 8, split: 1, stages: 3 });
+}
+
+/** The tile that a matrix of m x k has where nothing is known of it, on GPUs that have wgmma or on others. */
+export function defaultGpuTile(takes: GpuClass, shape: KernelShape, wgmma = true): GpuTile {
+  const { m, k } = shape;
   switch (takes) {
     case 'one':
-      return gemvTile(k, 8, 4, 5);
+      return defaultGemv(shape);
     case 'few':
-      return skinny(16);
+      return defaultSkinny(shape, 16);
     case 'some':
-      return skinny(64);
+      return wgmma && isTall(m) ? gemmTile(WGMMA, k, 64, 4) : defaultSkinny(shape, 64);
     case 'many':
-      return wgmmaTokens(m) === 256 ? gemmTile(WGMMA, k, 256, 6) : gemmTile(WGMMA, k, 128, 8);
-    case 'mma':
-      return gemmTile(MMA, k, 128, 5);
+      return wgmma ? gemmTile(WGMMA, k, wgmmaTokens(m), 4) : gemmTile(MMA, k, 128, 5);
   }
 }
 
@@ -152,6 +170,8 @@ export function gpuKernels(
     const { reason, ...tile } = given[takes] ?? { ...defaultGpuTile(takes, { m, k }), reason: undefined };
     return gpuKernel({ m, k }, tile, reason);
   };
-  const mma = gpuKernel({ m, k }, defaultGpuTile('mma', { m, k }));
-  return { one: kernel('one'), few: kernel('few'), some: kernel('some'), many: kernel('many'), mma };
+  const all = { one: kernel('one'), few: kernel('few'), some: kernel('some'), many: kernel('many') };
+  const plain = (takes: 'some' | 'many') =>
+    all[takes].family === WGMMA ? gpuKernel({ m, k }, defaultGpuTile(takes, { m, k }, false)) : all[takes];
+  return { ...all, plain: { some: plain('some'), many: plain('many') } };
 }

@@ -1,14 +1,17 @@
 import {
+  defaultGpuTile,
   GEMV,
   type GpuClass,
   type GpuTile,
   gemmTile,
   gemvTile,
+  MMA,
   SKINNY,
   skinnyTile,
   TILE_COLUMNS,
   WGMMA,
 } from './bitlinear-t16.ts';
+import { formatTile } from './name.ts';
 import { type KernelShape, refusal } from './spec.ts';
 
 /** KiB of shared memory that a thread block may have, by ten times the compute capability. */
@@ -62,6 +65,10 @@ function problem(takes: GpuClass, { m, k }: KernelShape, one: GpuTile, capabilit
       }
       if (rows !== 128 || warps !== 8 || split !== 1) return 'it has 128 rows and 8 warps';
       return stages < 2 || stages > 24 ? 'it has 2 to 24 stages' : undefined;
+    case MMA:
+      return takes === 'many' && formatTile(one.tile) === formatTile(defaultGpuTile('many', { m, k }, false).tile)
+        ? undefined
+        : 'it has one tile only';
     default:
       return 'there is no such family';
   }

@@ -1,5 +1,5 @@
 import type { Plan } from '../ir/plan.ts';
-import { GPU_CLASSES, type GpuKernels, type GpuTile, gpuKernels } from '../kernels/bitlinear-t16.ts';
+import { GPU_CLASSES, type GpuClass, type GpuKernels, type GpuTile, gpuKernels } from '../kernels/bitlinear-t16.ts';
 import { checkGpuTile } from '../kernels/gpu-tiles.ts';
 import type { KernelShape } from '../kernels/spec.ts';
 import type { Tuned } from '../tune/tuned-file.ts';
@@ -12,7 +12,7 @@ import { shareAmong } from './share-gpus.ts';
  */
 export function gpuKernelsOf({ m, k }: KernelShape, tuned?: Tuned): GpuKernels {
   const found = tuned?.shapes.find((one) => one.m === m && one.k === k)?.layouts[0]?.kernels;
-  const given: { -readonly [takes in keyof GpuKernels]?: GpuTile & { reason: string } } = {};
+  const given: { [takes in GpuClass]?: GpuTile & { readonly reason: string } } = {};
   for (const takes of GPU_CLASSES) {
     const kernel = found?.[takes];
     if (!kernel) continue;
@@ -30,7 +30,7 @@ export function selectGpuKernels(plan: Plan, gpus = 1, tuned?: Tuned): Choice[] 
   return shareAmong(plan, gpus)
     .plan.layer.filter((step) => step.op === 'bitlinear')
     .map((step) => {
-      const { one, few, some, mma, many } = gpuKernelsOf(step, tuned);
-      return { use: step.use, gemv: one, gemm: few, others: [some, mma, many] };
+      const { one, few, some, many, plain } = gpuKernelsOf(step, tuned);
+      return { use: step.use, gemv: one, gemm: few, others: [...new Set([some, plain.some, plain.many, many])] };
     });
 }

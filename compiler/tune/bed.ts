@@ -31,6 +31,8 @@ export interface TuningBed {
   readonly shapes: readonly MatrixShape[];
   /** The layout that a matrix has where no other one is clearly faster. */
   readonly standard: string;
+  /** Nanoseconds that a kernel must gain on the default one to be taken instead. */
+  readonly least: number;
   /** Batch classes, with the tokens that their kernels are timed with. */
   readonly batches: Readonly<Partial<Record<BatchClass, number>>>;
   readonly variants: readonly Variant[];

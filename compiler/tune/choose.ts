@@ -26,8 +26,12 @@ function objectiveOf(one: Estimate, many: Estimate): Estimate {
   };
 }
 
-/** The kernel of a layout to use: the fastest, if it is clearly faster than the family's own tile. */
-function bestOf(tried: readonly Tried[], layout: string): { best: Tried; kernel: TunedKernel } | undefined {
+/** The kernel of a layout to use: the fastest, if it is clearly faster than the default tile, by `least` nanoseconds or more. */
+function bestOf(
+  tried: readonly Tried[],
+  layout: string,
+  least: number,
+): { best: Tried; kernel: TunedKernel } | undefined {
   const league = tried.filter(({ contestant }) => contestant.league === layout && contestant.samples.length > 0);
   const leading = leaderOf(
     league.map(({ contestant }) => contestant),
@@ -38,7 +42,8 @@ function bestOf(tried: readonly Tried[], layout: string): { best: Tried; kernel:
   if (!leader || !standard) return undefined;
   const ahead = slowdown(leader.contestant, standard.contestant);
   // Who is out was clearly slower, often after so few rounds that no interval says it.
-  const clear = leader !== standard && (standard.contestant.out || (isClear(ahead) && ahead.low > 1));
+  const faster = leader !== standard && (standard.contestant.out || (isClear(ahead) && ahead.low > 1));
+  const clear = faster && median(standard.contestant.samples) - median(leader.contestant.samples) >= least;
   const best = clear ? leader : standard;
   const reason = clear ? `tuned: ${times(ahead.median)} the default tile` : 'tuned: the default tile';
   const { family, tile } = best.candidate.spec;
@@ -64,18 +69,20 @@ function describe(tried: Tried, best: ReadonlySet<Tried>): TunedCandidate {
 
 /**
  * The kernels of a shape, and the layout in which it takes the least time of the objective: `standard`, unless another one
- * is clearly faster. Undefined where a kernel of the standard layout was not timed in each batch class.
+ * is clearly faster; and of each class the default tile, unless one gains `least` nanoseconds. Undefined where a kernel of the
+ * standard layout was not timed in each batch class.
  */
 export function chooseForShape(
   shape: MatrixShape,
   tried: Readonly<Record<'one' | 'many', readonly Tried[]>> & Readonly<Partial<Record<BatchClass, readonly Tried[]>>>,
   standard: string,
+  least = 0,
 ): TunedShape | undefined {
   const best = new Set<Tried>();
   const all = Object.values(tried).flat();
   const layouts = [...new Set(all.map(({ candidate }) => candidate.layout))].flatMap((layout) => {
     const [one, few, some, many] = (['one', 'few', 'some', 'many'] as const).map((takes) => {
-      const found = bestOf(tried[takes] ?? [], layout);
+      const found = bestOf(tried[takes] ?? [], layout, least);
       if (found) best.add(found.best);
       return found;
     });

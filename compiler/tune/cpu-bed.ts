@@ -48,6 +48,7 @@ export function cpuBed(
     threads,
     shapes: shapesOf(plan),
     standard: plan.layer.find((step) => step.op === 'bitlinear')!.layout,
+    least: 0,
     batches: BATCHES,
     variants: variantsOf(plan),
     // Compilers would take the cores that kernels are timed on.

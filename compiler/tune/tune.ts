@@ -359,7 +359,7 @@ class Tuning {
     const tried = (takes: BatchClass) =>
       groups.find((group) => group.shape === shape && group.takes === takes)?.tried ?? [];
     const all = { one: tried('one'), few: tried('few'), some: tried('some'), many: tried('many') };
-    return chooseForShape(shape, all, this.#bed.standard);
+    return chooseForShape(shape, all, this.#bed.standard, this.#bed.least);
   }
 
   /** Whether a shape got another kernel than the default one. */

@@ -18,13 +18,17 @@
 #define TEAM_STEP(name, threads, team) STEP(name, threads, 1)
 #endif
 
+// A launch where there is wgmma, and the one elsewhere.
 #ifdef WGMMA
+#define WGMMA_OR(launch, other) launch
+#else
+#define WGMMA_OR(launch, other) other
+#endif
+
 #define GEMM(use, tokens, stages)                                                                                   \
   {#use "_wgmma_" #tokens, 384, kWgmmaShared<tokens, stages>, (kBlocks<use> + 7) / 8, 0, 0, BN_CUDA_TOKENS, tokens, \
    0, 0, 1}
-#else
-#define GEMM(use, tokens, stages) {#use "_mma", 256, kMmaStages * kTileBytes, (kBlocks<use> + 7) / 8, 0, 0, BN_CUDA_TOKENS, 128, 0, 0, 1}
-#endif
+#define MMA(use) {#use "_mma", 256, kMmaStages * kTileBytes, (kBlocks<use> + 7) / 8, 0, 0, BN_CUDA_TOKENS, 128, 0, 0, 1}
 #define SKINNY(use, tokens)                                                                                   \
   {#use "_" #tokens, Skinny<use, tokens>::kThreads, Skinny<use, tokens>::kShared, Skinny<use, tokens>::kGrid, 0, 0, \
    BN_CUDA_ONCE, 1, 0, 0, 1}

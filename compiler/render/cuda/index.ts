@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { packageRoot } from '../../../package-root.ts';
 import { cuda } from '../../../targets/index.ts';
 import type { Plan, Step } from '../../ir/plan.ts';
-import { GEMV, type GpuKernels, SKINNY } from '../../kernels/bitlinear-t16.ts';
+import { GEMV, type GpuKernels, MMA, SKINNY } from '../../kernels/bitlinear-t16.ts';
 import type { KernelSpec } from '../../kernels/spec.ts';
 import { GPU_MAX_TOKENS } from '../../passes/for-gpu.ts';
 import { type Share, shareAmong } from '../../passes/share-gpus.ts';
@@ -48,10 +48,16 @@ export function runOf(use: string, { family, tile: { tokens, block } }: KernelSp
       return `GEMV(${use})`;
     case SKINNY:
       return `SKINNY(${use}, ${tokens})`;
+    case MMA:
+      return `MMA(${use})`;
     default:
       return `GEMM(${use}, ${tokens}, ${block!.stages})`;
   }
 }
+
+/** The launch of one kernel where there is wgmma, and of another elsewhere. */
+const eitherOf = (use: string, one: KernelSpec, plain: KernelSpec): Launch =>
+  one === plain ? runOf(use, one) : `WGMMA_OR(${runOf(use, one)}, ${runOf(use, plain)})`;
 
 /** Which kernel of a ternary matrix a program takes. */
 type Multiply = (use: string, kernels: GpuKernels) => Launch;
@@ -69,8 +75,12 @@ interface Program {
 const BY_TOKENS: readonly Program[] = [
   { title: 'one token', maxTokens: 1, multiply: (use, { one }) => runOf(use, one), fused: true },
   { title: 'a few', maxTokens: 16, multiply: (use, { few }) => runOf(use, few) },
-  { title: 'some', maxTokens: 64, multiply: (use, { some }) => runOf(use, some) },
-  { title: 'many', maxTokens: GPU_MAX_TOKENS, multiply: (use, { many }) => runOf(use, many) },
+  { title: 'some', maxTokens: 64, multiply: (use, { some, plain }) => eitherOf(use, some, plain.some) },
+  {
+    title: 'many',
+    maxTokens: GPU_MAX_TOKENS,
+    multiply: (use, { many, plain }) => eitherOf(use, many, plain.many),
+  },
 ];
 
 const PROGRAMS: readonly Program[] = [
@@ -170,15 +180,14 @@ function trialsOf(views: CudaViews) {
   const matrices = views.plan.layer.filter((step): step is BitLinear => step.op === 'bitlinear');
   return matrices.flatMap((step) => {
     const { use, m } = step;
-    const { one, few, some, mma, many } = views.kernels(step);
-    const all = { use, m, tokens: 'BN_CUDA_TRIAL_TOKENS', guard: null };
-    return [
-      { ...all, kernel: one.name, tokens: '1', run: runOf(use, one) },
-      { ...all, kernel: few.name, run: runOf(use, few) },
-      { ...all, kernel: some.name, run: runOf(use, some) },
-      { ...all, kernel: mma.name, run: runOf(use, many), guard: 'ifndef' },
-      { ...all, kernel: many.name, run: runOf(use, many), guard: 'ifdef' },
-    ];
+    const { one, few, some, many, plain } = views.kernels(step);
+    const trial = (kernel: KernelSpec, guard: 'ifdef' | 'ifndef' | null = null) => {
+      const tokens = kernel === one ? '1' : 'BN_CUDA_TRIAL_TOKENS';
+      return { use, m, kernel: kernel.name, tokens, run: runOf(use, kernel), guard };
+    };
+    const either = (kernel: KernelSpec, other: KernelSpec) =>
+      kernel === other ? [trial(kernel)] : [trial(other, 'ifndef'), trial(kernel, 'ifdef')];
+    return [trial(one), trial(few), ...either(some, plain.some), ...either(many, plain.many)];
   });
 }
 

@@ -53,9 +53,10 @@ function cutsOf(kernels: readonly KernelSpec[]) {
   const of = (family: string) => cuts.filter((cut) => cut.family === family);
   const gemms = of(WGMMA);
   const mma = of(MMA).length > 0;
+  const instead = (cut: (typeof cuts)[number]) => gemms.some(({ tokens }) => tokens === cut.tokens);
   return {
     one: cuts.find(({ tokens }) => tokens === 1) ?? null,
-    skinny: of(SKINNY),
+    skinny: of(SKINNY).map((cut) => ({ ...cut, plain: instead(cut) })),
     gemms,
     mma,
     any: mma || gemms.length > 0,
@@ -208,8 +209,11 @@ export class CudaViews {
           q: this.buffer(step.q).offset,
           quant: this.buffer(step.quant).offset,
         };
-      case 'bitlinear':
-        return { ...this.matrix(step, Object.values(this.kernels(step))), partial };
+      case 'bitlinear': {
+        const { plain, ...kernels } = this.kernels(step);
+        const all = new Set([...Object.values(kernels), ...Object.values(plain)]);
+        return { ...this.matrix(step, [...all]), partial };
+      }
       case 'rope_store':
         return {
           ...this.attention(),

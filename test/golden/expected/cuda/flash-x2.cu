@@ -121,7 +121,7 @@ struct qkv {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 5};
+  static constexpr Cut one = {1, 8, 4, 3};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -129,7 +129,7 @@ STEP(qkv_gemv, Gemv<qkv>::kThreads, 2) { gemv<qkv>(args, layer_weights(args, lay
 STEP(qkv_16, (Skinny<qkv, 16>::kThreads), 1) { gemm_skinny<qkv, 16>(args, layer_weights(args, layer)); }
 STEP(qkv_64, (Skinny<qkv, 64>::kThreads), 1) { gemm_skinny<qkv, 64>(args, layer_weights(args, layer)); }
 #ifdef WGMMA
-STEP(qkv_wgmma_128, 384, 1) { gemm_wgmma<qkv, 128, 8>(args, layer_weights(args, layer)); }
+STEP(qkv_wgmma_128, 384, 1) { gemm_wgmma<qkv, 128, 4>(args, layer_weights(args, layer)); }
 #else
 STEP(qkv_mma, 256, 1) { gemm_mma<qkv>(args, layer_weights(args, layer)); }
 #endif
@@ -189,7 +189,7 @@ struct attn_output {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = true, fused = true;
-  static constexpr Cut one = {1, 8, 4, 5};
+  static constexpr Cut one = {1, 8, 4, 3};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -197,7 +197,7 @@ STEP(attn_output_gemv, Gemv<attn_output>::kThreads, 2) { gemv<attn_output>(args,
 STEP(attn_output_16, (Skinny<attn_output, 16>::kThreads), 1) { gemm_skinny<attn_output, 16>(args, layer_weights(args, layer)); }
 STEP(attn_output_64, (Skinny<attn_output, 64>::kThreads), 1) { gemm_skinny<attn_output, 64>(args, layer_weights(args, layer)); }
 #ifdef WGMMA
-STEP(attn_output_wgmma_128, 384, 1) { gemm_wgmma<attn_output, 128, 8>(args, layer_weights(args, layer)); }
+STEP(attn_output_wgmma_128, 384, 1) { gemm_wgmma<attn_output, 128, 4>(args, layer_weights(args, layer)); }
 #else
 STEP(attn_output_mma, 256, 1) { gemm_mma<attn_output>(args, layer_weights(args, layer)); }
 #endif
@@ -221,7 +221,7 @@ struct gate_up {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::relu2, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 5};
+  static constexpr Cut one = {1, 8, 4, 3};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -229,7 +229,7 @@ STEP(gate_up_gemv, Gemv<gate_up>::kThreads, 2) { gemv<gate_up>(args, layer_weigh
 STEP(gate_up_16, (Skinny<gate_up, 16>::kThreads), 1) { gemm_skinny<gate_up, 16>(args, layer_weights(args, layer)); }
 STEP(gate_up_64, (Skinny<gate_up, 64>::kThreads), 1) { gemm_skinny<gate_up, 64>(args, layer_weights(args, layer)); }
 #ifdef WGMMA
-STEP(gate_up_wgmma_128, 384, 1) { gemm_wgmma<gate_up, 128, 8>(args, layer_weights(args, layer)); }
+STEP(gate_up_wgmma_128, 384, 1) { gemm_wgmma<gate_up, 128, 4>(args, layer_weights(args, layer)); }
 #else
 STEP(gate_up_mma, 256, 1) { gemm_mma<gate_up>(args, layer_weights(args, layer)); }
 #endif
@@ -253,7 +253,7 @@ struct down {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = true, fused = true;
-  static constexpr Cut one = {1, 8, 4, 5};
+  static constexpr Cut one = {1, 8, 4, 3};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -261,7 +261,7 @@ STEP(down_gemv, Gemv<down>::kThreads, 2) { gemv<down>(args, layer_weights(args, 
 STEP(down_16, (Skinny<down, 16>::kThreads), 1) { gemm_skinny<down, 16>(args, layer_weights(args, layer)); }
 STEP(down_64, (Skinny<down, 64>::kThreads), 1) { gemm_skinny<down, 64>(args, layer_weights(args, layer)); }
 #ifdef WGMMA
-STEP(down_wgmma_128, 384, 1) { gemm_wgmma<down, 128, 8>(args, layer_weights(args, layer)); }
+STEP(down_wgmma_128, 384, 1) { gemm_wgmma<down, 128, 4>(args, layer_weights(args, layer)); }
 #else
 STEP(down_mma, 256, 1) { gemm_mma<down>(args, layer_weights(args, layer)); }
 #endif
@@ -403,19 +403,19 @@ __device__ bn_cuda_model bn_cuda = {
         {BN_KV_F16, 2048, 1, 15, 7, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
-            GEMM(qkv, 128, 8),
+            WGMMA_OR(GEMM(qkv, 128, 4), MMA(qkv)),
             {"rope_store", 128, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"attended_runs", 256, kFlashShared, 2, 0, 0, BN_CUDA_RUNS, 1, 0, 0, 1},
             {"attended_singles", 128, 0, 1, 0, 0, BN_CUDA_SINGLES, 1, 0, 0, 1},
             {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 256, 12582912},
             {"q_of_attn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
-            GEMM(attn_output, 128, 8),
+            WGMMA_OR(GEMM(attn_output, 128, 4), MMA(attn_output)),
             {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
             {"q_of_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
-            GEMM(gate_up, 128, 8),
+            WGMMA_OR(GEMM(gate_up, 128, 4), MMA(gate_up)),
             {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 192, 25165824},
             {"q_of_ffn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
-            GEMM(down, 128, 8),
+            WGMMA_OR(GEMM(down, 128, 4), MMA(down)),
             {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
@@ -498,18 +498,18 @@ __device__ bn_cuda_model bn_cuda = {
         {BN_KV_F32, 2048, 1, 14, 7, {
             {"embedding_rows", 256, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0},
             {"q_of_attn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
-            GEMM(qkv, 128, 8),
+            WGMMA_OR(GEMM(qkv, 128, 4), MMA(qkv)),
             {"rope_store_f32", 128, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"attended_tokens_f32", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 256, 12582912},
             {"q_of_attn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
-            GEMM(attn_output, 128, 8),
+            WGMMA_OR(GEMM(attn_output, 128, 4), MMA(attn_output)),
             {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
             {"q_of_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
-            GEMM(gate_up, 128, 8),
+            WGMMA_OR(GEMM(gate_up, 128, 4), MMA(gate_up)),
             {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 192, 25165824},
             {"q_of_ffn_sub_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
-            GEMM(down, 128, 8),
+            WGMMA_OR(GEMM(down, 128, 4), MMA(down)),
             {"", 0, 0, 0, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 0, 128, 0},
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_16", 256, kHeadShared<16>, 1, 0, 0, BN_CUDA_ROWS, 16, 0, 16, 1},
@@ -522,41 +522,41 @@ __device__ bn_cuda_model bn_cuda = {
     },
     16,
     {
-        {"bn_bitlinear_t16_gemv_m512k256_t16x256x1w8s4n5__cuda", 512, 1, FILL(qkv), GEMV(qkv) },
+        {"bn_bitlinear_t16_gemv_m512k256_t16x256x1w8s4n3__cuda", 512, 1, FILL(qkv), GEMV(qkv) },
         {"bn_bitlinear_t16_skinny_m512k256_t32x256x16w8s1n3__cuda", 512, BN_CUDA_TRIAL_TOKENS, FILL(qkv), SKINNY(qkv, 16) },
         {"bn_bitlinear_t16_skinny_m512k256_t32x256x64w8s1n3__cuda", 512, BN_CUDA_TRIAL_TOKENS, FILL(qkv), SKINNY(qkv, 64) },
 #ifndef WGMMA
-        {"bn_bitlinear_t16_mma_m512k256_t128x256x128w8s1n5__cuda", 512, BN_CUDA_TRIAL_TOKENS, FILL(qkv), GEMM(qkv, 128, 8) },
+        {"bn_bitlinear_t16_mma_m512k256_t128x256x128w8s1n5__cuda", 512, BN_CUDA_TRIAL_TOKENS, FILL(qkv), MMA(qkv) },
 #endif
 #ifdef WGMMA
-        {"bn_bitlinear_t16_wgmma_m512k256_t128x256x128w8s1n8__cuda", 512, BN_CUDA_TRIAL_TOKENS, FILL(qkv), GEMM(qkv, 128, 8) },
+        {"bn_bitlinear_t16_wgmma_m512k256_t128x256x128w8s1n4__cuda", 512, BN_CUDA_TRIAL_TOKENS, FILL(qkv), GEMM(qkv, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m128k512_t16x512x1w8s4n5__cuda", 128, 1, FILL(attn_output), GEMV(attn_output) },
+        {"bn_bitlinear_t16_gemv_m128k512_t16x512x1w8s4n3__cuda", 128, 1, FILL(attn_output), GEMV(attn_output) },
         {"bn_bitlinear_t16_skinny_m128k512_t32x512x16w8s1n3__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), SKINNY(attn_output, 16) },
         {"bn_bitlinear_t16_skinny_m128k512_t32x512x64w8s1n3__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), SKINNY(attn_output, 64) },
 #ifndef WGMMA
-        {"bn_bitlinear_t16_mma_m128k512_t128x512x128w8s1n5__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), GEMM(attn_output, 128, 8) },
+        {"bn_bitlinear_t16_mma_m128k512_t128x512x128w8s1n5__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), MMA(attn_output) },
 #endif
 #ifdef WGMMA
-        {"bn_bitlinear_t16_wgmma_m128k512_t128x512x128w8s1n8__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), GEMM(attn_output, 128, 8) },
+        {"bn_bitlinear_t16_wgmma_m128k512_t128x512x128w8s1n4__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), GEMM(attn_output, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m384k256_t16x256x1w8s4n5__cuda", 384, 1, FILL(gate_up), GEMV(gate_up) },
+        {"bn_bitlinear_t16_gemv_m384k256_t16x256x1w8s4n3__cuda", 384, 1, FILL(gate_up), GEMV(gate_up) },
         {"bn_bitlinear_t16_skinny_m384k256_t32x256x16w8s1n3__cuda", 384, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), SKINNY(gate_up, 16) },
         {"bn_bitlinear_t16_skinny_m384k256_t32x256x64w8s1n3__cuda", 384, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), SKINNY(gate_up, 64) },
 #ifndef WGMMA
-        {"bn_bitlinear_t16_mma_m384k256_t128x256x128w8s1n5__cuda", 384, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), GEMM(gate_up, 128, 8) },
+        {"bn_bitlinear_t16_mma_m384k256_t128x256x128w8s1n5__cuda", 384, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), MMA(gate_up) },
 #endif
 #ifdef WGMMA
-        {"bn_bitlinear_t16_wgmma_m384k256_t128x256x128w8s1n8__cuda", 384, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), GEMM(gate_up, 128, 8) },
+        {"bn_bitlinear_t16_wgmma_m384k256_t128x256x128w8s1n4__cuda", 384, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), GEMM(gate_up, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m128k384_t16x384x1w8s4n5__cuda", 128, 1, FILL(down), GEMV(down) },
+        {"bn_bitlinear_t16_gemv_m128k384_t16x384x1w8s4n3__cuda", 128, 1, FILL(down), GEMV(down) },
         {"bn_bitlinear_t16_skinny_m128k384_t32x384x16w8s1n3__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(down), SKINNY(down, 16) },
         {"bn_bitlinear_t16_skinny_m128k384_t32x384x64w8s1n3__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(down), SKINNY(down, 64) },
 #ifndef WGMMA
-        {"bn_bitlinear_t16_mma_m128k384_t128x384x128w8s1n5__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(down), GEMM(down, 128, 8) },
+        {"bn_bitlinear_t16_mma_m128k384_t128x384x128w8s1n5__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(down), MMA(down) },
 #endif
 #ifdef WGMMA
-        {"bn_bitlinear_t16_wgmma_m128k384_t128x384x128w8s1n8__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(down), GEMM(down, 128, 8) },
+        {"bn_bitlinear_t16_wgmma_m128k384_t128x384x128w8s1n4__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(down), GEMM(down, 128, 4) },
 #endif
     },
     {"probe", kProbeThreads, kProbeShared, 0x7fffffff, 1, 1, BN_CUDA_ONCE, 1, 0, 0, 0},

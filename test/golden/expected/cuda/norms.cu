@@ -113,7 +113,7 @@ struct query {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 5};
+  static constexpr Cut one = {1, 8, 4, 3};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -121,7 +121,7 @@ STEP(query_gemv, Gemv<query>::kThreads, 2) { gemv<query>(args, layer_weights(arg
 STEP(query_16, (Skinny<query, 16>::kThreads), 1) { gemm_skinny<query, 16>(args, layer_weights(args, layer)); }
 STEP(query_64, (Skinny<query, 64>::kThreads), 1) { gemm_skinny<query, 64>(args, layer_weights(args, layer)); }
 #ifdef WGMMA
-STEP(query_wgmma_128, 384, 1) { gemm_wgmma<query, 128, 8>(args, layer_weights(args, layer)); }
+STEP(query_wgmma_128, 384, 1) { gemm_wgmma<query, 128, 4>(args, layer_weights(args, layer)); }
 #else
 STEP(query_mma, 256, 1) { gemm_mma<query>(args, layer_weights(args, layer)); }
 #endif
@@ -137,7 +137,7 @@ struct key {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 5};
+  static constexpr Cut one = {1, 8, 4, 3};
   static constexpr Cut few = {1, 8, 1, 3};
   static constexpr Cut some = {1, 8, 1, 3};
 };
@@ -145,7 +145,7 @@ STEP(key_gemv, Gemv<key>::kThreads, 2) { gemv<key>(args, layer_weights(args, lay
 STEP(key_16, (Skinny<key, 16>::kThreads), 1) { gemm_skinny<key, 16>(args, layer_weights(args, layer)); }
 STEP(key_64, (Skinny<key, 64>::kThreads), 1) { gemm_skinny<key, 64>(args, layer_weights(args, layer)); }
 #ifdef WGMMA
-STEP(key_wgmma_128, 384, 1) { gemm_wgmma<key, 128, 8>(args, layer_weights(args, layer)); }
+STEP(key_wgmma_128, 384, 1) { gemm_wgmma<key, 128, 4>(args, layer_weights(args, layer)); }
 #else
 STEP(key_mma, 256, 1) { gemm_mma<key>(args, layer_weights(args, layer)); }
 #endif
@@ -161,7 +161,7 @@ struct value {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 5};
+  static constexpr Cut one = {1, 8, 4, 3};
   static constexpr Cut few = {1, 8, 1, 3};
   static constexpr Cut some = {1, 8, 1, 3};
 };
@@ -169,7 +169,7 @@ STEP(value_gemv, Gemv<value>::kThreads, 2) { gemv<value>(args, layer_weights(arg
 STEP(value_16, (Skinny<value, 16>::kThreads), 1) { gemm_skinny<value, 16>(args, layer_weights(args, layer)); }
 STEP(value_64, (Skinny<value, 64>::kThreads), 1) { gemm_skinny<value, 64>(args, layer_weights(args, layer)); }
 #ifdef WGMMA
-STEP(value_wgmma_128, 384, 1) { gemm_wgmma<value, 128, 8>(args, layer_weights(args, layer)); }
+STEP(value_wgmma_128, 384, 1) { gemm_wgmma<value, 128, 4>(args, layer_weights(args, layer)); }
 #else
 STEP(value_mma, 256, 1) { gemm_mma<value>(args, layer_weights(args, layer)); }
 #endif
@@ -225,7 +225,7 @@ struct attn_output {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 5};
+  static constexpr Cut one = {1, 8, 4, 3};
   static constexpr Cut few = {1, 8, 1, 3};
   static constexpr Cut some = {1, 8, 1, 3};
 };
@@ -233,7 +233,7 @@ STEP(attn_output_gemv, Gemv<attn_output>::kThreads, 2) { gemv<attn_output>(args,
 STEP(attn_output_16, (Skinny<attn_output, 16>::kThreads), 1) { gemm_skinny<attn_output, 16>(args, layer_weights(args, layer)); }
 STEP(attn_output_64, (Skinny<attn_output, 64>::kThreads), 1) { gemm_skinny<attn_output, 64>(args, layer_weights(args, layer)); }
 #ifdef WGMMA
-STEP(attn_output_wgmma_128, 384, 1) { gemm_wgmma<attn_output, 128, 8>(args, layer_weights(args, layer)); }
+STEP(attn_output_wgmma_128, 384, 1) { gemm_wgmma<attn_output, 128, 4>(args, layer_weights(args, layer)); }
 #else
 STEP(attn_output_mma, 256, 1) { gemm_mma<attn_output>(args, layer_weights(args, layer)); }
 #endif
@@ -283,7 +283,7 @@ struct gate {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 5};
+  static constexpr Cut one = {1, 8, 4, 3};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -291,7 +291,7 @@ STEP(gate_gemv, Gemv<gate>::kThreads, 2) { gemv<gate>(args, layer_weights(args, 
 STEP(gate_16, (Skinny<gate, 16>::kThreads), 1) { gemm_skinny<gate, 16>(args, layer_weights(args, layer)); }
 STEP(gate_64, (Skinny<gate, 64>::kThreads), 1) { gemm_skinny<gate, 64>(args, layer_weights(args, layer)); }
 #ifdef WGMMA
-STEP(gate_wgmma_128, 384, 1) { gemm_wgmma<gate, 128, 8>(args, layer_weights(args, layer)); }
+STEP(gate_wgmma_128, 384, 1) { gemm_wgmma<gate, 128, 4>(args, layer_weights(args, layer)); }
 #else
 STEP(gate_mma, 256, 1) { gemm_mma<gate>(args, layer_weights(args, layer)); }
 #endif
@@ -307,7 +307,7 @@ struct up {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 5};
+  static constexpr Cut one = {1, 8, 4, 3};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -315,7 +315,7 @@ STEP(up_gemv, Gemv<up>::kThreads, 2) { gemv<up>(args, layer_weights(args, layer)
 STEP(up_16, (Skinny<up, 16>::kThreads), 1) { gemm_skinny<up, 16>(args, layer_weights(args, layer)); }
 STEP(up_64, (Skinny<up, 64>::kThreads), 1) { gemm_skinny<up, 64>(args, layer_weights(args, layer)); }
 #ifdef WGMMA
-STEP(up_wgmma_128, 384, 1) { gemm_wgmma<up, 128, 8>(args, layer_weights(args, layer)); }
+STEP(up_wgmma_128, 384, 1) { gemm_wgmma<up, 128, 4>(args, layer_weights(args, layer)); }
 #else
 STEP(up_mma, 256, 1) { gemm_mma<up>(args, layer_weights(args, layer)); }
 #endif
@@ -340,7 +340,7 @@ struct down {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::gelu;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 5};
+  static constexpr Cut one = {1, 8, 4, 3};
   static constexpr Cut few = {1, 8, 1, 3};
   static constexpr Cut some = {1, 8, 1, 3};
 };
@@ -348,7 +348,7 @@ STEP(down_gemv, Gemv<down>::kThreads, 2) { gemv<down>(args, layer_weights(args, 
 STEP(down_16, (Skinny<down, 16>::kThreads), 1) { gemm_skinny<down, 16>(args, layer_weights(args, layer)); }
 STEP(down_64, (Skinny<down, 64>::kThreads), 1) { gemm_skinny<down, 64>(args, layer_weights(args, layer)); }
 #ifdef WGMMA
-STEP(down_wgmma_128, 384, 1) { gemm_wgmma<down, 128, 8>(args, layer_weights(args, layer)); }
+STEP(down_wgmma_128, 384, 1) { gemm_wgmma<down, 128, 4>(args, layer_weights(args, layer)); }
 #else
 STEP(down_mma, 256, 1) { gemm_mma<down>(args, layer_weights(args, layer)); }
 #endif
@@ -495,21 +495,21 @@ __device__ bn_cuda_model bn_cuda = {
             {"query_q_of_attn_q_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"key_q_of_attn_k_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"value_q_of_attn_v_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
-            GEMM(query, 128, 8),
-            GEMM(key, 128, 8),
-            GEMM(value, 128, 8),
+            WGMMA_OR(GEMM(query, 128, 4), MMA(query)),
+            WGMMA_OR(GEMM(key, 128, 4), MMA(key)),
+            WGMMA_OR(GEMM(value, 128, 4), MMA(value)),
             {"rope_store", 128, 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"attended_tokens", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"q_of_attn_output_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
-            GEMM(attn_output, 128, 8),
+            WGMMA_OR(GEMM(attn_output, 128, 4), MMA(attn_output)),
             {"norm_post_attention_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"norm_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"gate_q_of_ffn_gate_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"up_q_of_ffn_up_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
-            GEMM(gate, 128, 8),
-            GEMM(up, 128, 8),
+            WGMMA_OR(GEMM(gate, 128, 4), MMA(gate)),
+            WGMMA_OR(GEMM(up, 128, 4), MMA(up)),
             {"q_of_ffn_down_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
-            GEMM(down, 128, 8),
+            WGMMA_OR(GEMM(down, 128, 4), MMA(down)),
             {"norm_post_ffw_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 12, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
@@ -608,21 +608,21 @@ __device__ bn_cuda_model bn_cuda = {
             {"query_q_of_attn_q_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"key_q_of_attn_k_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"value_q_of_attn_v_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
-            GEMM(query, 128, 8),
-            GEMM(key, 128, 8),
-            GEMM(value, 128, 8),
+            WGMMA_OR(GEMM(query, 128, 4), MMA(query)),
+            WGMMA_OR(GEMM(key, 128, 4), MMA(key)),
+            WGMMA_OR(GEMM(value, 128, 4), MMA(value)),
             {"rope_store_f32", 128, 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"attended_tokens_f32", 128, kScoresFit<attended> ? kScoreBytes<attended> : 0, 2, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"q_of_attn_output_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
-            GEMM(attn_output, 128, 8),
+            WGMMA_OR(GEMM(attn_output, 128, 4), MMA(attn_output)),
             {"norm_post_attention_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"norm_ffn_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"gate_q_of_ffn_gate_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"up_q_of_ffn_up_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
-            GEMM(gate, 128, 8),
-            GEMM(up, 128, 8),
+            WGMMA_OR(GEMM(gate, 128, 4), MMA(gate)),
+            WGMMA_OR(GEMM(up, 128, 4), MMA(up)),
             {"q_of_ffn_down_norm_in_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
-            GEMM(down, 128, 8),
+            WGMMA_OR(GEMM(down, 128, 4), MMA(down)),
             {"norm_post_ffw_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"output_norm_rows", 64, 0, 1, 0, 0, BN_CUDA_TOKENS, 1, 0, 0, 1},
             {"logits_head", 256, 0, 12, 0, 0, BN_CUDA_ROWS, 8, 0, 0, 1},
@@ -634,68 +634,68 @@ __device__ bn_cuda_model bn_cuda = {
     },
     28,
     {
-        {"bn_bitlinear_t16_gemv_m96k72_t16x80x1w8s4n5__cuda", 96, 1, FILL(query), GEMV(query) },
+        {"bn_bitlinear_t16_gemv_m96k72_t16x80x1w8s4n3__cuda", 96, 1, FILL(query), GEMV(query) },
         {"bn_bitlinear_t16_skinny_m96k72_t32x80x16w8s1n3__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(query), SKINNY(query, 16) },
         {"bn_bitlinear_t16_skinny_m96k72_t32x80x64w8s1n3__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(query), SKINNY(query, 64) },
 #ifndef WGMMA
-        {"bn_bitlinear_t16_mma_m96k72_t128x80x128w8s1n5__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(query), GEMM(query, 128, 8) },
+        {"bn_bitlinear_t16_mma_m96k72_t128x80x128w8s1n5__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(query), MMA(query) },
 #endif
 #ifdef WGMMA
-        {"bn_bitlinear_t16_wgmma_m96k72_t128x80x128w8s1n8__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(query), GEMM(query, 128, 8) },
+        {"bn_bitlinear_t16_wgmma_m96k72_t128x80x128w8s1n4__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(query), GEMM(query, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m48k72_t16x80x1w8s4n5__cuda", 48, 1, FILL(key), GEMV(key) },
+        {"bn_bitlinear_t16_gemv_m48k72_t16x80x1w8s4n3__cuda", 48, 1, FILL(key), GEMV(key) },
         {"bn_bitlinear_t16_skinny_m48k72_t16x80x16w8s1n3__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(key), SKINNY(key, 16) },
         {"bn_bitlinear_t16_skinny_m48k72_t16x80x64w8s1n3__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(key), SKINNY(key, 64) },
 #ifndef WGMMA
-        {"bn_bitlinear_t16_mma_m48k72_t128x80x128w8s1n5__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(key), GEMM(key, 128, 8) },
+        {"bn_bitlinear_t16_mma_m48k72_t128x80x128w8s1n5__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(key), MMA(key) },
 #endif
 #ifdef WGMMA
-        {"bn_bitlinear_t16_wgmma_m48k72_t128x80x128w8s1n8__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(key), GEMM(key, 128, 8) },
+        {"bn_bitlinear_t16_wgmma_m48k72_t128x80x128w8s1n4__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(key), GEMM(key, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m48k72_t16x80x1w8s4n5__cuda", 48, 1, FILL(value), GEMV(value) },
+        {"bn_bitlinear_t16_gemv_m48k72_t16x80x1w8s4n3__cuda", 48, 1, FILL(value), GEMV(value) },
         {"bn_bitlinear_t16_skinny_m48k72_t16x80x16w8s1n3__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(value), SKINNY(value, 16) },
         {"bn_bitlinear_t16_skinny_m48k72_t16x80x64w8s1n3__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(value), SKINNY(value, 64) },
 #ifndef WGMMA
-        {"bn_bitlinear_t16_mma_m48k72_t128x80x128w8s1n5__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(value), GEMM(value, 128, 8) },
+        {"bn_bitlinear_t16_mma_m48k72_t128x80x128w8s1n5__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(value), MMA(value) },
 #endif
 #ifdef WGMMA
-        {"bn_bitlinear_t16_wgmma_m48k72_t128x80x128w8s1n8__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(value), GEMM(value, 128, 8) },
+        {"bn_bitlinear_t16_wgmma_m48k72_t128x80x128w8s1n4__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(value), GEMM(value, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m80k96_t16x96x1w8s4n5__cuda", 80, 1, FILL(attn_output), GEMV(attn_output) },
+        {"bn_bitlinear_t16_gemv_m80k96_t16x96x1w8s4n3__cuda", 80, 1, FILL(attn_output), GEMV(attn_output) },
         {"bn_bitlinear_t16_skinny_m80k96_t16x96x16w8s1n3__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), SKINNY(attn_output, 16) },
         {"bn_bitlinear_t16_skinny_m80k96_t16x96x64w8s1n3__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), SKINNY(attn_output, 64) },
 #ifndef WGMMA
-        {"bn_bitlinear_t16_mma_m80k96_t128x96x128w8s1n5__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), GEMM(attn_output, 128, 8) },
+        {"bn_bitlinear_t16_mma_m80k96_t128x96x128w8s1n5__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), MMA(attn_output) },
 #endif
 #ifdef WGMMA
-        {"bn_bitlinear_t16_wgmma_m80k96_t128x96x128w8s1n8__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), GEMM(attn_output, 128, 8) },
+        {"bn_bitlinear_t16_wgmma_m80k96_t128x96x128w8s1n4__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), GEMM(attn_output, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m96k72_t16x80x1w8s4n5__cuda", 96, 1, FILL(gate), GEMV(gate) },
+        {"bn_bitlinear_t16_gemv_m96k72_t16x80x1w8s4n3__cuda", 96, 1, FILL(gate), GEMV(gate) },
         {"bn_bitlinear_t16_skinny_m96k72_t32x80x16w8s1n3__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(gate), SKINNY(gate, 16) },
         {"bn_bitlinear_t16_skinny_m96k72_t32x80x64w8s1n3__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(gate), SKINNY(gate, 64) },
 #ifndef WGMMA
-        {"bn_bitlinear_t16_mma_m96k72_t128x80x128w8s1n5__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(gate), GEMM(gate, 128, 8) },
+        {"bn_bitlinear_t16_mma_m96k72_t128x80x128w8s1n5__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(gate), MMA(gate) },
 #endif
 #ifdef WGMMA
-        {"bn_bitlinear_t16_wgmma_m96k72_t128x80x128w8s1n8__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(gate), GEMM(gate, 128, 8) },
+        {"bn_bitlinear_t16_wgmma_m96k72_t128x80x128w8s1n4__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(gate), GEMM(gate, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m96k72_t16x80x1w8s4n5__cuda", 96, 1, FILL(up), GEMV(up) },
+        {"bn_bitlinear_t16_gemv_m96k72_t16x80x1w8s4n3__cuda", 96, 1, FILL(up), GEMV(up) },
         {"bn_bitlinear_t16_skinny_m96k72_t32x80x16w8s1n3__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(up), SKINNY(up, 16) },
         {"bn_bitlinear_t16_skinny_m96k72_t32x80x64w8s1n3__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(up), SKINNY(up, 64) },
 #ifndef WGMMA
-        {"bn_bitlinear_t16_mma_m96k72_t128x80x128w8s1n5__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(up), GEMM(up, 128, 8) },
+        {"bn_bitlinear_t16_mma_m96k72_t128x80x128w8s1n5__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(up), MMA(up) },
 #endif
 #ifdef WGMMA
-        {"bn_bitlinear_t16_wgmma_m96k72_t128x80x128w8s1n8__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(up), GEMM(up, 128, 8) },
+        {"bn_bitlinear_t16_wgmma_m96k72_t128x80x128w8s1n4__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(up), GEMM(up, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m80k90_t16x96x1w8s4n5__cuda", 80, 1, FILL(down), GEMV(down) },
+        {"bn_bitlinear_t16_gemv_m80k90_t16x96x1w8s4n3__cuda", 80, 1, FILL(down), GEMV(down) },
         {"bn_bitlinear_t16_skinny_m80k90_t16x96x16w8s1n3__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(down), SKINNY(down, 16) },
         {"bn_bitlinear_t16_skinny_m80k90_t16x96x64w8s1n3__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(down), SKINNY(down, 64) },
 #ifndef WGMMA
-        {"bn_bitlinear_t16_mma_m80k90_t128x96x128w8s1n5__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(down), GEMM(down, 128, 8) },
+        {"bn_bitlinear_t16_mma_m80k90_t128x96x128w8s1n5__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(down), MMA(down) },
 #endif
 #ifdef WGMMA
-        {"bn_bitlinear_t16_wgmma_m80k90_t128x96x128w8s1n8__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(down), GEMM(down, 128, 8) },
+        {"bn_bitlinear_t16_wgmma_m80k90_t128x96x128w8s1n4__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(down), GEMM(down, 128, 4) },
 #endif
     },
     {"probe", kProbeThreads, kProbeShared, 0x7fffffff, 1, 1, BN_CUDA_ONCE, 1, 0, 0, 0},
