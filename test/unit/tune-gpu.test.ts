@@ -14,7 +14,7 @@ import { gpuCandidates } from '../../compiler/tune/gpu-bed.ts';
 import type { TuningRuntime } from '../../compiler/tune/workbench.ts';
 import { packageRoot } from '../../package-root.ts';
 import { GpuBench } from '../../runtime/src/gpu-bench.ts';
-import { FAKE_NVCC, isFake, type Pretence, pretend, rerunWithFakeGpu } from '../fixtures/fake-gpu/fake-gpu.ts';
+import { FAKE_NVCC, isFake, pretend, rerunWithFakeGpu } from '../fixtures/fake-gpu/fake-gpu.ts';
 import { refusal } from '../support/refusal.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
@@ -43,8 +43,8 @@ const tune = (
   tuneModel(MODEL, runtime(seconds), {
     target: 'cuda',
     threads: 1,
-    minutes: 2,
-    keep: 2,
+    minutes: 60,
+    keep: 1,
     file: join(folder, name, 'tuned.json'),
     out: join(folder, name),
     ...more,
@@ -54,7 +54,7 @@ const tune = (
 async function candidates() {
   const [shape] = shapesOf(planForGpu(await importModel(MODEL)));
   const names = GPU_CLASSES.map(
-    (takes) => [takes, gpuCandidates(shape!, takes, { keep: 2, capability: 90 }).map(({ spec }) => spec.name)] as const,
+    (takes) => [takes, gpuCandidates(shape!, takes, { keep: 1, capability: 90 }).map(({ spec }) => spec.name)] as const,
   );
   return { shape: shape!, names: Object.fromEntries(names) as Record<(typeof GPU_CLASSES)[number], string[]> };
 }
@@ -67,7 +67,13 @@ function define(): void {
   test('what is clearly faster is chosen for its class, checked before, and compiled', async () => {
     const { shape, names } = await candidates();
     const [, fast, slow] = names.some;
-    pretend({ [fast!]: 500_000, [slow!]: 400_000, [`wrong-${slow}`]: 1 } as Pretence);
+    pretend({
+      [fast!]: 500_000,
+      [slow!]: 400_000,
+      [`wrong-${slow}`]: 1,
+      [names.one[0]!]: 3000,
+      [names.few[1]!]: 999_800,
+    });
     const notices: string[] = [];
     const onProgress = ({ stage, message }: { stage: string; message: string }) => {
       if (stage === 'notice') notices.push(message);
@@ -80,6 +86,10 @@ function define(): void {
     const { one, few, some, many } = found.layouts[0]!.kernels;
     assert.is(gpuKernel(shape, some!).name, fast);
     assert.match(some!.reason, 'tuned: 2.00 times');
+    // Times are those of one call, whatever the clock makes of many.
+    const called = found.candidates.find(({ kernel }) => kernel === names.one[0])!;
+    assert.ok(Math.abs(called.nanoseconds.median - 3000) < 1, String(called.nanoseconds.median));
+    // What gains 0.2 µs is not taken.
     for (const [takes, kernel] of [
       ['one', one],
       ['few', few],
@@ -97,14 +107,6 @@ function define(): void {
     assert.ok(manifest.targets.cuda!.kernels.some(({ name, reason }) => name === fast && reason === some!.reason));
   });
 
-  test('times are those of one call, whatever the clock makes of many', async () => {
-    const { names } = await candidates();
-    pretend({ [names.one[0]!]: 3000 } as Pretence);
-    const { tuned } = await tune('times');
-    const one = tuned.shapes.flatMap(({ candidates: all }) => all).find(({ kernel }) => kernel === names.one[0])!;
-    assert.ok(Math.abs(one.nanoseconds.median - 3000) < 1, String(one.nanoseconds.median));
-  });
-
   test('tuning goes on where it was interrupted, and is never slower as a whole', async () => {
     const stop = new AbortController();
     let timed = 0;
@@ -115,7 +117,7 @@ function define(): void {
     assert.is(ended, 'enough');
     assert.ok(existsSync(join(folder, 'again', 'tuned.json.state')));
     const { names } = await candidates();
-    pretend({ [names.few[1]!]: 1000 } as Pretence);
+    pretend({ [names.few[1]!]: 1000 });
     const { tuned } = await tune('again', {}, (artifact) => (artifact.includes('.tuning-') ? 2 : 1));
     assert.equal([tuned.choice, tuned.complete], ['default', true]);
     assert.not.ok(existsSync(join(folder, 'again', 'tuned.json.state')));
@@ -124,8 +126,18 @@ function define(): void {
   test('compiling uses what an earlier tuning left, unless it is stale', async () => {
     const { shape, names } = await candidates();
     const kernel = names.one[1]!;
-    pretend({ [kernel]: 1000 } as Pretence);
+    pretend({ [kernel]: 1000, [names.some[1]!]: 1000, [names.many.at(-1)!]: 1000 });
     const { tuned, file } = await tune('kept', { file: undefined });
+    const plan = planForGpu(await importModel(MODEL));
+    const { some, many } = tuned.shapes.find(({ m, k }) => m === shape.m && k === shape.k)!.layouts[0]!.kernels;
+    const kernels = selectGpuKernels(plan, 1, tuned).filter(({ gemv }) => gemv.m === shape.m && gemv.k === shape.k);
+    for (const { others } of kernels) {
+      assert.ok(others!.some(({ name }) => name === gpuKernel(shape, some!).name));
+      assert.ok(others!.some(({ name }) => name === gpuKernel(shape, many).name));
+    }
+    const text = (own?: Tuned) => renderCuda(plan, 1, own).find(({ file }) => file === 'model.cu')!.text;
+    assert.is.not(text(tuned), text());
+    assert.is(text(tuned).split('\n').length, text().split('\n').length);
     const used = async (options: object = {}) => {
       const {
         manifest,
@@ -215,23 +227,6 @@ function define(): void {
         }
       }
     }
-  });
-
-  test('a tuned tile stands in the sources, of its matrix alone', async () => {
-    const ir = await importModel(MODEL);
-    const plan = planForGpu(ir);
-    const { shape, names } = await candidates();
-    pretend({ [names.some[1]!]: 1000, [names.many.at(-1)!]: 1000 } as Pretence);
-    const { tuned } = await tune('sources');
-    const { some, many } = tuned.shapes.find(({ m, k }) => m === shape.m && k === shape.k)!.layouts[0]!.kernels;
-    const kernels = selectGpuKernels(plan, 1, tuned).filter(({ gemv }) => gemv.m === shape.m && gemv.k === shape.k);
-    for (const { others } of kernels) {
-      assert.ok(others!.some(({ name }) => name === gpuKernel(shape, some!).name));
-      assert.ok(others!.some(({ name }) => name === gpuKernel(shape, many).name));
-    }
-    const text = (own?: Tuned) => renderCuda(plan, 1, own).find(({ file }) => file === 'model.cu')!.text;
-    assert.is.not(text(tuned), text());
-    assert.is(text(tuned).split('\n').length, text().split('\n').length);
   });
 
   test.run();
