@@ -138,38 +138,31 @@ __device__ __forceinline__ float warp_max(float v) {
   return __uint_as_float(__reduce_max_sync(~0u, __float_as_uint(v)));
 }
 
-// `shared` holds one value for each warp; it may be used again after the next __syncthreads().
-template <int Threads>
-__device__ __forceinline__ float block_sum(float v, float *shared) {
-  v = warp_sum(v);
-  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = v;
+// What the warps of a thread block have, put together from zero on in their order. `shared` holds one value for each; it may be
+// used again after the next __syncthreads().
+template <int Threads, class T, class Join>
+__device__ __forceinline__ T join_warps(T own, T *shared, Join join) {
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = own;
   __syncthreads();
-  v = 0;
+  T all = 0;
 #pragma unroll
-  for (int i = 0; i < Threads / 32; ++i) v += shared[i];
-  return v;
+  for (int i = 0; i < Threads / 32; ++i) all = join(all, shared[i]);
+  return all;
 }
 
 template <int Threads>
-__device__ __forceinline__ float block_max(float v, float *shared) {
-  v = warp_max(v);
-  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = v;
-  __syncthreads();
-  v = 0;
-#pragma unroll
-  for (int i = 0; i < Threads / 32; ++i) v = fmaxf(v, shared[i]);
-  return v;
+__device__ __forceinline__ float block_sum(float v, float *shared) {
+  return join_warps<Threads>(warp_sum(v), shared, [](float a, float b) { return a + b; });
 }
 
 template <int Threads>
 __device__ __forceinline__ int block_sum(int v, int *shared) {
-  v = __reduce_add_sync(~0u, v);
-  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = v;
-  __syncthreads();
-  v = 0;
-#pragma unroll
-  for (int i = 0; i < Threads / 32; ++i) v += shared[i];
-  return v;
+  return join_warps<Threads>(__reduce_add_sync(~0u, v), shared, [](int a, int b) { return a + b; });
+}
+
+template <int Threads>
+__device__ __forceinline__ float block_max(float v, float *shared) {
+  return join_warps<Threads>(warp_max(v), shared, [](float a, float b) { return fmaxf(a, b); });
 }
 
 // ---- as the CPU rounds ----------------------------------------------------------------------------------------------
