@@ -72,8 +72,7 @@ for (const family of families) {
     // Of each token, activations and a list of 64 rows; sums of 256 rows and a list of 256 columns. A list has room for 16 more.
     else if (isSkipping(family)) {
       assert.is(bytes, columns === 256 ? FEW_TOKENS * 256 + 4 * (64 + 16) : 4 * (FEW_TOKENS * 256 + 256 + 16));
-    }
-    else if (family.id === 'bitlinear_i2_gemv') assert.is(bytes, 0);
+    } else if (family.id === 'bitlinear_i2_gemv') assert.is(bytes, 0);
     // 32 bytes a table, twice as many where it holds the negative sums, and an int32 for each row.
     else assert.is(bytes, family.layout === LAYOUTS.tl1.id ? (padded / 2) * 32 + 4 * 32 : (padded / 3) * 64 + 4 * 32);
   });
