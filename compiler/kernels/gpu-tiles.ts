@@ -35,6 +35,9 @@ export function sumsHeld({ family, tile: { rows, tokens } }: GpuTile): number {
 
 function problem(takes: GpuClass, { m, k }: KernelShape, one: GpuTile, capability: number): string | undefined {
   const { rows, columns, tokens, block } = one.tile;
+  // It can be had everywhere: its kernels have fewer warps where there is less shared memory.
+  const standard = defaultGpuTile(takes, { m, k }, capability === 90);
+  if (one.family === standard.family && formatTile(one.tile) === formatTile(standard.tile)) return undefined;
   const limit = (SHARED[capability] ?? 0) * 1024 - DECLARED;
   if (!block) return 'a tile of a GPU says how a thread block computes it';
   const { warps, split, stages } = block;
@@ -66,9 +69,7 @@ function problem(takes: GpuClass, { m, k }: KernelShape, one: GpuTile, capabilit
       if (rows !== 128 || warps !== 8 || split !== 1) return 'it has 128 rows and 8 warps';
       return stages < 2 || stages > 24 ? 'it has 2 to 24 stages' : undefined;
     case MMA:
-      return takes === 'many' && formatTile(one.tile) === formatTile(defaultGpuTile('many', { m, k }, false).tile)
-        ? undefined
-        : 'it has one tile only';
+      return 'it has one tile only';
     default:
       return 'there is no such family';
   }

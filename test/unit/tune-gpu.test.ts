@@ -220,6 +220,7 @@ function define(): void {
           const names = tiles.map((tile) => gpuKernel({ m, k }, tile).name);
           assert.is(new Set(names).size, names.length);
           for (const tile of tiles) checkGpuTile(takes, { m, k }, tile, capability);
+          checkGpuTile(takes, { m, k }, defaultGpuTile(takes, { m, k }, capability === 90), capability);
           if (takes !== 'many') assert.ok(tiles.length > 0, `${m} ${k} ${capability} ${takes}`);
           if (takes === 'one') continue;
           const teams = tiles.some(({ tile }) => tile.block!.split > 1);
