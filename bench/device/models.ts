@@ -22,8 +22,8 @@ const SYNTHETIC: Readonly<Record<string, readonly [Shape, HeadEncoding]>> = {
   'flash-f16': [SMALL, 'f16'],
   'flash-q8_0': [SMALL, 'q8_0'],
   'flash-q6_k': [SMALL, 'q6_k'],
-  // Whose embeddings are read value by value: tables in tiles are heads. Gate and up have rows for wgmma at 64 tokens, down
-  // has columns for 16 warps at one.
+  // Whose embeddings are read value by value: tables in tiles are heads. Gate and up have rows for wgmma at 64 tokens and
+  // for 16 warps at one.
   'flash-untied': [{ ...SMALL, ffn: 8448, layers: 1, tied: false }, 'q6_k'],
   'flash-llama': [
     { ...SMALL, architecture: 'llama', heads: 6, kvHeads: 1, ffn: 700, vocab: 1100, tied: false },

@@ -16,7 +16,7 @@ export interface Verdict {
 const TOOLS = ['racecheck', 'memcheck', 'synccheck'];
 /** More at once only wait for each other, and for memory. */
 const AT_ONCE = 4;
-const SECONDS = 100;
+const SECONDS = 170;
 
 function watch(tool: string, model: string, artifact: string): Promise<Verdict> {
   const node = [process.execPath, process.argv[1]!, '--exercise', artifact];

@@ -65,7 +65,7 @@ struct qkv {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -129,7 +129,7 @@ struct attn_output {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = true, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -161,7 +161,7 @@ struct gate_up {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::relu2, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -193,7 +193,7 @@ struct down {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = true, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -413,7 +413,7 @@ __device__ bn_cuda_model bn_cuda = {
     },
     16,
     {
-        {"bn_bitlinear_t16_gemv_m192k128_t16x128x1w8s4n3__cuda", 192, 1, FILL(qkv), GEMV(qkv) },
+        {"bn_bitlinear_t16_gemv_m192k128_t16x128x1w8s4n5__cuda", 192, 1, FILL(qkv), GEMV(qkv) },
         {"bn_bitlinear_t16_skinny_m192k128_t32x128x16w8s1n3__cuda", 192, BN_CUDA_TRIAL_TOKENS, FILL(qkv), SKINNY(qkv, 16) },
         {"bn_bitlinear_t16_skinny_m192k128_t32x128x64w8s1n3__cuda", 192, BN_CUDA_TRIAL_TOKENS, FILL(qkv), SKINNY(qkv, 64) },
 #ifndef WGMMA
@@ -422,7 +422,7 @@ __device__ bn_cuda_model bn_cuda = {
 #ifdef WGMMA
         {"bn_bitlinear_t16_wgmma_m192k128_t128x128x128w8s1n4__cuda", 192, BN_CUDA_TRIAL_TOKENS, FILL(qkv), GEMM(qkv, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m128k128_t16x128x1w8s4n3__cuda", 128, 1, FILL(attn_output), GEMV(attn_output) },
+        {"bn_bitlinear_t16_gemv_m128k128_t16x128x1w8s4n5__cuda", 128, 1, FILL(attn_output), GEMV(attn_output) },
         {"bn_bitlinear_t16_skinny_m128k128_t32x128x16w8s1n3__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), SKINNY(attn_output, 16) },
         {"bn_bitlinear_t16_skinny_m128k128_t32x128x64w8s1n3__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), SKINNY(attn_output, 64) },
 #ifndef WGMMA
@@ -431,7 +431,7 @@ __device__ bn_cuda_model bn_cuda = {
 #ifdef WGMMA
         {"bn_bitlinear_t16_wgmma_m128k128_t128x128x128w8s1n4__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), GEMM(attn_output, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m512k128_t16x128x1w8s4n3__cuda", 512, 1, FILL(gate_up), GEMV(gate_up) },
+        {"bn_bitlinear_t16_gemv_m512k128_t16x128x1w8s4n5__cuda", 512, 1, FILL(gate_up), GEMV(gate_up) },
         {"bn_bitlinear_t16_skinny_m512k128_t32x128x16w8s1n3__cuda", 512, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), SKINNY(gate_up, 16) },
         {"bn_bitlinear_t16_skinny_m512k128_t32x128x64w8s1n3__cuda", 512, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), SKINNY(gate_up, 64) },
 #ifndef WGMMA
@@ -440,7 +440,7 @@ __device__ bn_cuda_model bn_cuda = {
 #ifdef WGMMA
         {"bn_bitlinear_t16_wgmma_m512k128_t128x128x128w8s1n4__cuda", 512, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), GEMM(gate_up, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m128k256_t16x256x1w8s4n3__cuda", 128, 1, FILL(down), GEMV(down) },
+        {"bn_bitlinear_t16_gemv_m128k256_t16x256x1w8s4n5__cuda", 128, 1, FILL(down), GEMV(down) },
         {"bn_bitlinear_t16_skinny_m128k256_t32x256x16w8s1n3__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(down), SKINNY(down, 16) },
         {"bn_bitlinear_t16_skinny_m128k256_t32x256x64w8s1n3__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(down), SKINNY(down, 64) },
 #ifndef WGMMA

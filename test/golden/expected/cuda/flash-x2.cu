@@ -121,7 +121,7 @@ struct qkv {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -189,7 +189,7 @@ struct attn_output {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = true, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -221,7 +221,7 @@ struct gate_up {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::relu2, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -253,7 +253,7 @@ struct down {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = true, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -522,7 +522,7 @@ __device__ bn_cuda_model bn_cuda = {
     },
     16,
     {
-        {"bn_bitlinear_t16_gemv_m512k256_t16x256x1w8s4n3__cuda", 512, 1, FILL(qkv), GEMV(qkv) },
+        {"bn_bitlinear_t16_gemv_m512k256_t16x256x1w8s4n5__cuda", 512, 1, FILL(qkv), GEMV(qkv) },
         {"bn_bitlinear_t16_skinny_m512k256_t32x256x16w8s1n3__cuda", 512, BN_CUDA_TRIAL_TOKENS, FILL(qkv), SKINNY(qkv, 16) },
         {"bn_bitlinear_t16_skinny_m512k256_t32x256x64w8s1n3__cuda", 512, BN_CUDA_TRIAL_TOKENS, FILL(qkv), SKINNY(qkv, 64) },
 #ifndef WGMMA
@@ -531,7 +531,7 @@ __device__ bn_cuda_model bn_cuda = {
 #ifdef WGMMA
         {"bn_bitlinear_t16_wgmma_m512k256_t128x256x128w8s1n4__cuda", 512, BN_CUDA_TRIAL_TOKENS, FILL(qkv), GEMM(qkv, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m128k512_t16x512x1w8s4n3__cuda", 128, 1, FILL(attn_output), GEMV(attn_output) },
+        {"bn_bitlinear_t16_gemv_m128k512_t16x512x1w8s4n5__cuda", 128, 1, FILL(attn_output), GEMV(attn_output) },
         {"bn_bitlinear_t16_skinny_m128k512_t32x512x16w8s1n3__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), SKINNY(attn_output, 16) },
         {"bn_bitlinear_t16_skinny_m128k512_t32x512x64w8s1n3__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), SKINNY(attn_output, 64) },
 #ifndef WGMMA
@@ -540,7 +540,7 @@ __device__ bn_cuda_model bn_cuda = {
 #ifdef WGMMA
         {"bn_bitlinear_t16_wgmma_m128k512_t128x512x128w8s1n4__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), GEMM(attn_output, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m384k256_t16x256x1w8s4n3__cuda", 384, 1, FILL(gate_up), GEMV(gate_up) },
+        {"bn_bitlinear_t16_gemv_m384k256_t16x256x1w8s4n5__cuda", 384, 1, FILL(gate_up), GEMV(gate_up) },
         {"bn_bitlinear_t16_skinny_m384k256_t32x256x16w8s1n3__cuda", 384, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), SKINNY(gate_up, 16) },
         {"bn_bitlinear_t16_skinny_m384k256_t32x256x64w8s1n3__cuda", 384, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), SKINNY(gate_up, 64) },
 #ifndef WGMMA
@@ -549,7 +549,7 @@ __device__ bn_cuda_model bn_cuda = {
 #ifdef WGMMA
         {"bn_bitlinear_t16_wgmma_m384k256_t128x256x128w8s1n4__cuda", 384, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), GEMM(gate_up, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m128k384_t16x384x1w8s4n3__cuda", 128, 1, FILL(down), GEMV(down) },
+        {"bn_bitlinear_t16_gemv_m128k384_t16x384x1w8s4n5__cuda", 128, 1, FILL(down), GEMV(down) },
         {"bn_bitlinear_t16_skinny_m128k384_t32x384x16w8s1n3__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(down), SKINNY(down, 16) },
         {"bn_bitlinear_t16_skinny_m128k384_t32x384x64w8s1n3__cuda", 128, BN_CUDA_TRIAL_TOKENS, FILL(down), SKINNY(down, 64) },
 #ifndef WGMMA

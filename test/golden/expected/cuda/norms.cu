@@ -113,7 +113,7 @@ struct query {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -137,7 +137,7 @@ struct key {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {1, 8, 1, 3};
   static constexpr Cut some = {1, 8, 1, 3};
 };
@@ -161,7 +161,7 @@ struct value {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {1, 8, 1, 3};
   static constexpr Cut some = {1, 8, 1, 3};
 };
@@ -225,7 +225,7 @@ struct attn_output {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {1, 8, 1, 3};
   static constexpr Cut some = {1, 8, 1, 3};
 };
@@ -283,7 +283,7 @@ struct gate {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -307,7 +307,7 @@ struct up {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -340,7 +340,7 @@ struct down {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::gelu;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {1, 8, 1, 3};
   static constexpr Cut some = {1, 8, 1, 3};
 };
@@ -634,7 +634,7 @@ __device__ bn_cuda_model bn_cuda = {
     },
     28,
     {
-        {"bn_bitlinear_t16_gemv_m96k72_t16x80x1w8s4n3__cuda", 96, 1, FILL(query), GEMV(query) },
+        {"bn_bitlinear_t16_gemv_m96k72_t16x80x1w8s4n5__cuda", 96, 1, FILL(query), GEMV(query) },
         {"bn_bitlinear_t16_skinny_m96k72_t32x80x16w8s1n3__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(query), SKINNY(query, 16) },
         {"bn_bitlinear_t16_skinny_m96k72_t32x80x64w8s1n3__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(query), SKINNY(query, 64) },
 #ifndef WGMMA
@@ -643,7 +643,7 @@ __device__ bn_cuda_model bn_cuda = {
 #ifdef WGMMA
         {"bn_bitlinear_t16_wgmma_m96k72_t128x80x128w8s1n4__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(query), GEMM(query, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m48k72_t16x80x1w8s4n3__cuda", 48, 1, FILL(key), GEMV(key) },
+        {"bn_bitlinear_t16_gemv_m48k72_t16x80x1w8s4n5__cuda", 48, 1, FILL(key), GEMV(key) },
         {"bn_bitlinear_t16_skinny_m48k72_t16x80x16w8s1n3__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(key), SKINNY(key, 16) },
         {"bn_bitlinear_t16_skinny_m48k72_t16x80x64w8s1n3__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(key), SKINNY(key, 64) },
 #ifndef WGMMA
@@ -652,7 +652,7 @@ __device__ bn_cuda_model bn_cuda = {
 #ifdef WGMMA
         {"bn_bitlinear_t16_wgmma_m48k72_t128x80x128w8s1n4__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(key), GEMM(key, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m48k72_t16x80x1w8s4n3__cuda", 48, 1, FILL(value), GEMV(value) },
+        {"bn_bitlinear_t16_gemv_m48k72_t16x80x1w8s4n5__cuda", 48, 1, FILL(value), GEMV(value) },
         {"bn_bitlinear_t16_skinny_m48k72_t16x80x16w8s1n3__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(value), SKINNY(value, 16) },
         {"bn_bitlinear_t16_skinny_m48k72_t16x80x64w8s1n3__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(value), SKINNY(value, 64) },
 #ifndef WGMMA
@@ -661,7 +661,7 @@ __device__ bn_cuda_model bn_cuda = {
 #ifdef WGMMA
         {"bn_bitlinear_t16_wgmma_m48k72_t128x80x128w8s1n4__cuda", 48, BN_CUDA_TRIAL_TOKENS, FILL(value), GEMM(value, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m80k96_t16x96x1w8s4n3__cuda", 80, 1, FILL(attn_output), GEMV(attn_output) },
+        {"bn_bitlinear_t16_gemv_m80k96_t16x96x1w8s4n5__cuda", 80, 1, FILL(attn_output), GEMV(attn_output) },
         {"bn_bitlinear_t16_skinny_m80k96_t16x96x16w8s1n3__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), SKINNY(attn_output, 16) },
         {"bn_bitlinear_t16_skinny_m80k96_t16x96x64w8s1n3__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), SKINNY(attn_output, 64) },
 #ifndef WGMMA
@@ -670,7 +670,7 @@ __device__ bn_cuda_model bn_cuda = {
 #ifdef WGMMA
         {"bn_bitlinear_t16_wgmma_m80k96_t128x96x128w8s1n4__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), GEMM(attn_output, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m96k72_t16x80x1w8s4n3__cuda", 96, 1, FILL(gate), GEMV(gate) },
+        {"bn_bitlinear_t16_gemv_m96k72_t16x80x1w8s4n5__cuda", 96, 1, FILL(gate), GEMV(gate) },
         {"bn_bitlinear_t16_skinny_m96k72_t32x80x16w8s1n3__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(gate), SKINNY(gate, 16) },
         {"bn_bitlinear_t16_skinny_m96k72_t32x80x64w8s1n3__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(gate), SKINNY(gate, 64) },
 #ifndef WGMMA
@@ -679,7 +679,7 @@ __device__ bn_cuda_model bn_cuda = {
 #ifdef WGMMA
         {"bn_bitlinear_t16_wgmma_m96k72_t128x80x128w8s1n4__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(gate), GEMM(gate, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m96k72_t16x80x1w8s4n3__cuda", 96, 1, FILL(up), GEMV(up) },
+        {"bn_bitlinear_t16_gemv_m96k72_t16x80x1w8s4n5__cuda", 96, 1, FILL(up), GEMV(up) },
         {"bn_bitlinear_t16_skinny_m96k72_t32x80x16w8s1n3__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(up), SKINNY(up, 16) },
         {"bn_bitlinear_t16_skinny_m96k72_t32x80x64w8s1n3__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(up), SKINNY(up, 64) },
 #ifndef WGMMA
@@ -688,7 +688,7 @@ __device__ bn_cuda_model bn_cuda = {
 #ifdef WGMMA
         {"bn_bitlinear_t16_wgmma_m96k72_t128x80x128w8s1n4__cuda", 96, BN_CUDA_TRIAL_TOKENS, FILL(up), GEMM(up, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m80k90_t16x96x1w8s4n3__cuda", 80, 1, FILL(down), GEMV(down) },
+        {"bn_bitlinear_t16_gemv_m80k90_t16x96x1w8s4n5__cuda", 80, 1, FILL(down), GEMV(down) },
         {"bn_bitlinear_t16_skinny_m80k90_t16x96x16w8s1n3__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(down), SKINNY(down, 16) },
         {"bn_bitlinear_t16_skinny_m80k90_t16x96x64w8s1n3__cuda", 80, BN_CUDA_TRIAL_TOKENS, FILL(down), SKINNY(down, 64) },
 #ifndef WGMMA

@@ -65,7 +65,7 @@ struct qkv {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {1, 8, 1, 3};
   static constexpr Cut some = {1, 8, 1, 3};
 };
@@ -129,7 +129,7 @@ struct attn_output {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = true, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {1, 8, 1, 3};
   static constexpr Cut some = {1, 8, 1, 3};
 };
@@ -161,7 +161,7 @@ struct gate_up {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::silu, input_gate = Activation::none;
   static constexpr bool accumulate = false, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {2, 8, 1, 3};
   static constexpr Cut some = {2, 8, 1, 3};
 };
@@ -193,7 +193,7 @@ struct down {
   static constexpr float epsilon = 0.000009999999747378752f;
   static constexpr Activation activation = Activation::none, input_gate = Activation::none;
   static constexpr bool accumulate = true, fused = true;
-  static constexpr Cut one = {1, 8, 4, 3};
+  static constexpr Cut one = {1, 8, 4, 5};
   static constexpr Cut few = {1, 8, 1, 3};
   static constexpr Cut some = {1, 8, 1, 3};
 };
@@ -404,7 +404,7 @@ __device__ bn_cuda_model bn_cuda = {
     },
     16,
     {
-        {"bn_bitlinear_t16_gemv_m240k100_t16x112x1w8s4n3__cuda", 240, 1, FILL(qkv), GEMV(qkv) },
+        {"bn_bitlinear_t16_gemv_m240k100_t16x112x1w8s4n5__cuda", 240, 1, FILL(qkv), GEMV(qkv) },
         {"bn_bitlinear_t16_skinny_m240k100_t16x112x16w8s1n3__cuda", 240, BN_CUDA_TRIAL_TOKENS, FILL(qkv), SKINNY(qkv, 16) },
         {"bn_bitlinear_t16_skinny_m240k100_t16x112x64w8s1n3__cuda", 240, BN_CUDA_TRIAL_TOKENS, FILL(qkv), SKINNY(qkv, 64) },
 #ifndef WGMMA
@@ -413,7 +413,7 @@ __device__ bn_cuda_model bn_cuda = {
 #ifdef WGMMA
         {"bn_bitlinear_t16_wgmma_m240k100_t128x112x128w8s1n4__cuda", 240, BN_CUDA_TRIAL_TOKENS, FILL(qkv), GEMM(qkv, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m112k72_t16x80x1w8s4n3__cuda", 112, 1, FILL(attn_output), GEMV(attn_output) },
+        {"bn_bitlinear_t16_gemv_m112k72_t16x80x1w8s4n5__cuda", 112, 1, FILL(attn_output), GEMV(attn_output) },
         {"bn_bitlinear_t16_skinny_m112k72_t16x80x16w8s1n3__cuda", 112, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), SKINNY(attn_output, 16) },
         {"bn_bitlinear_t16_skinny_m112k72_t16x80x64w8s1n3__cuda", 112, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), SKINNY(attn_output, 64) },
 #ifndef WGMMA
@@ -422,7 +422,7 @@ __device__ bn_cuda_model bn_cuda = {
 #ifdef WGMMA
         {"bn_bitlinear_t16_wgmma_m112k72_t128x80x128w8s1n4__cuda", 112, BN_CUDA_TRIAL_TOKENS, FILL(attn_output), GEMM(attn_output, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m192k100_t16x112x1w8s4n3__cuda", 192, 1, FILL(gate_up), GEMV(gate_up) },
+        {"bn_bitlinear_t16_gemv_m192k100_t16x112x1w8s4n5__cuda", 192, 1, FILL(gate_up), GEMV(gate_up) },
         {"bn_bitlinear_t16_skinny_m192k100_t32x112x16w8s1n3__cuda", 192, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), SKINNY(gate_up, 16) },
         {"bn_bitlinear_t16_skinny_m192k100_t32x112x64w8s1n3__cuda", 192, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), SKINNY(gate_up, 64) },
 #ifndef WGMMA
@@ -431,7 +431,7 @@ __device__ bn_cuda_model bn_cuda = {
 #ifdef WGMMA
         {"bn_bitlinear_t16_wgmma_m192k100_t128x112x128w8s1n4__cuda", 192, BN_CUDA_TRIAL_TOKENS, FILL(gate_up), GEMM(gate_up, 128, 4) },
 #endif
-        {"bn_bitlinear_t16_gemv_m112k90_t16x96x1w8s4n3__cuda", 112, 1, FILL(down), GEMV(down) },
+        {"bn_bitlinear_t16_gemv_m112k90_t16x96x1w8s4n5__cuda", 112, 1, FILL(down), GEMV(down) },
         {"bn_bitlinear_t16_skinny_m112k90_t16x96x16w8s1n3__cuda", 112, BN_CUDA_TRIAL_TOKENS, FILL(down), SKINNY(down, 16) },
         {"bn_bitlinear_t16_skinny_m112k90_t16x96x64w8s1n3__cuda", 112, BN_CUDA_TRIAL_TOKENS, FILL(down), SKINNY(down, 64) },
 #ifndef WGMMA
