@@ -17,7 +17,7 @@ const { values, positionals } = parseArgs({
 });
 
 /** What takes longest begins first, so that nobody waits for it at the end. */
-const FIRST = ['unit', 'cli', 'golden', 'bad-input', 'model', 'conformance'];
+const FIRST = ['browser', 'unit', 'cli', 'golden', 'bad-input', 'model', 'conformance'];
 
 interface Outcome {
   readonly total: number;

@@ -1,3 +1,5 @@
+import { utf8 } from './utf8.ts';
+
 /**
  * The alphabet in which byte-level BPE vocabularies are written: one printable character a byte (GPT-2).
  * Printable Latin-1 stands for itself; the other bytes take the code points from U+0100 on, in order.
@@ -21,7 +23,7 @@ export function bytesOfText(text: string): Uint8Array {
   const bytes: number[] = [];
   for (const char of text) {
     const byte = CHAR_BYTES.get(char);
-    if (byte === undefined) bytes.push(...Buffer.from(char));
+    if (byte === undefined) bytes.push(...utf8(char));
     else bytes.push(byte);
   }
   return Uint8Array.from(bytes);

@@ -1,5 +1,6 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { SECTIONS, type Section, type TokenizerTables } from './tables.ts';
+import { textOf, utf8 } from './utf8.ts';
 
 /**
  * An artifact's tokenizer, in a form that is used as it was read: the length of a header in four bytes, the header in
@@ -36,7 +37,7 @@ const header = z.strictObject({
 export function packTokenizer(tables: TokenizerTables): Uint8Array<ArrayBuffer> {
   const { scalars, longest, textFactors, mergeFactors } = tables;
   const items = Object.fromEntries(NAMES.map((name) => [name, tables[name].length])) as Record<Section, number>;
-  const text = Buffer.from(
+  const text = utf8(
     JSON.stringify({ scalars, longest, textFactors, mergeFactors, items } satisfies z.infer<typeof header>),
   );
   const { places, bytes } = layOut(text.length, items);
@@ -56,7 +57,7 @@ export function unpackTokenizer(file: Uint8Array<ArrayBuffer>): TokenizerTables 
   if (byteOffset % 8 !== 0) throw new Error('its bytes do not lie at a multiple of eight');
   const length = byteLength >= 4 ? new DataView(buffer, byteOffset).getUint32(0, true) : byteLength;
   if (length > byteLength - 4) throw new Error(`it has ${byteLength} bytes, less than its header`);
-  const { items, ...rest } = header.parse(JSON.parse(Buffer.from(buffer, byteOffset + 4, length).toString()));
+  const { items, ...rest } = header.parse(JSON.parse(textOf(new Uint8Array(buffer, byteOffset + 4, length))));
   const { places, bytes } = layOut(length, items);
   if (bytes !== byteLength) throw new Error(`it has ${byteLength} bytes, its header says ${bytes}`);
   const lists = places.map(({ name, offset }) => [name, new SECTIONS[name](buffer, byteOffset + offset, items[name])]);

@@ -1,20 +1,7 @@
-import { createHash } from 'node:crypto';
-
 /** How a table's keys are spread over its slots: two odd numbers of 32 bits. */
 export interface Factors {
   readonly first: number;
   readonly second: number;
-}
-
-/**
- * The factors of a table, of the sha256 of what it will hold: the same model gives the same table, yet nobody can choose
- * keys that collide, as the factors change with the keys.
- */
-export function factorsOf(...contents: readonly Uint8Array[]): Factors {
-  const hash = createHash('sha256');
-  for (const bytes of contents) hash.update(bytes);
-  const digest = hash.digest();
-  return { first: digest.readInt32LE(0) | 1, second: digest.readInt32LE(4) | 1 };
 }
 
 /** Empty slots for so many keys: a power of two of them, so many that between a third and two thirds stay free. */

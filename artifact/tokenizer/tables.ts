@@ -53,7 +53,7 @@ export interface TokenizerTables extends Lists {
 
 /** The texts of the tables' tokens. */
 export function textsOf({ units, offsets, textSlots, textFactors }: TokenizerTables): TokenTexts {
-  const all = Buffer.from(units.buffer, units.byteOffset, units.byteLength).toString('utf16le');
+  const all = new TextDecoder('utf-16le', { ignoreBOM: true }).decode(units);
   return new TokenTexts(all, offsets, textSlots, textFactors);
 }
 

@@ -1,14 +1,13 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { z } from 'zod';
 import { type Machine, probeMachine, runsOn } from '../../artifact/machine.ts';
-import { type Manifest, manifestSchema, type TargetEntry } from '../../artifact/manifest.ts';
+import type { Manifest, TargetEntry } from '../../artifact/manifest.ts';
 import { unpackTokenizer } from '../../artifact/tokenizer/file.ts';
 import type { TokenizerTables } from '../../artifact/tokenizer/tables.ts';
-import { ABI_VERSION, ARTIFACT_FORMAT } from '../../artifact/version.ts';
 import { BitnetError } from '../../errors.ts';
 import { finishInSlices, type Steps } from '../../slices.ts';
+import { parseManifest, RECOMPILE } from './manifest.ts';
 
 /** An artifact folder whose manifest has been read. */
 export interface Artifact {
@@ -39,22 +38,12 @@ export function chooseDevices(
   return devices ?? Array.from({ length: gpus }, (_, i) => (device ?? 0) + i);
 }
 
-const RECOMPILE = 'Compile the model again.';
-
 /** Reads `manifest.json` of an artifact folder. @throws BitnetError where it is missing, damaged or of another version */
 export async function readArtifact(path: string): Promise<Artifact> {
   const folder = resolve(path);
   const file = join(folder, 'manifest.json');
-  const value = await readJson(file, 'An artifact is the folder that "bitnet compile" writes.');
-  const versions = z.object({ format: z.number(), abi: z.number() }).safeParse(value);
-  if (versions.success && (versions.data.format !== ARTIFACT_FORMAT || versions.data.abi !== ABI_VERSION)) {
-    const { format, abi } = versions.data;
-    const ours = `format ${ARTIFACT_FORMAT}, ABI ${ABI_VERSION}`;
-    throw new BitnetError(`${file} is of format ${format}, ABI ${abi}; this runtime reads ${ours}`, {
-      hint: RECOMPILE,
-    });
-  }
-  return { folder, manifest: check(manifestSchema, value, file) };
+  const bytes = await readBytes(file, 'An artifact is the folder that "bitnet compile" writes.');
+  return { folder, manifest: parseManifest(bytes.toString('utf8'), file) };
 }
 
 /** Reads the artifact's tokenizer. @throws BitnetError where the file is missing, or not the one that was compiled */
@@ -136,24 +125,4 @@ async function readBytes(file: string, hint: string): Promise<Buffer<ArrayBuffer
   } catch (cause) {
     throw new BitnetError(`${file} cannot be read: ${(cause as Error).message}`, { hint, cause });
   }
-}
-
-const readText = async (file: string, hint: string): Promise<string> => (await readBytes(file, hint)).toString('utf8');
-
-async function readJson(file: string, hint: string): Promise<unknown> {
-  const text = await readText(file, hint);
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new BitnetError(`${file} is no JSON: ${(cause as Error).message}`, { hint: RECOMPILE, cause });
-  }
-}
-
-function check<T>(schema: z.ZodType<T>, value: unknown, file: string): T {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
-  throw new BitnetError(`${file} is damaged at ${issue.path.join('.') || 'the top'}: ${issue.message}`, {
-    hint: RECOMPILE,
-  });
 }

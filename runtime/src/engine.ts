@@ -1,8 +1,6 @@
 import { setMaxListeners } from 'node:events';
-import { WASM } from '../../artifact/machine.ts';
 import { BitnetError } from '../../errors.ts';
-import { type EngineFacts, loadAddon, type NativeEngine, type NativeOpenOptions, type NativeOutput } from './addon.ts';
-import { openWasmFiles } from './wasm/node.ts';
+import type { EngineFacts, NativeEngine, NativeOutput } from './addon.ts';
 
 /** The engine's error: what is wrong, and on a second line what to do about it. */
 export function engineError(text: string, cause?: unknown): BitnetError {
@@ -10,21 +8,22 @@ export function engineError(text: string, cause?: unknown): BitnetError {
   return new BitnetError(message!, { ...(hint ? { hint } : {}), cause });
 }
 
-/** An engine, native or in WebAssembly, its requests as async iterators. */
+/** An engine, whatever it computes with, its requests as async iterators. */
 export class Engine {
   readonly facts: EngineFacts;
   readonly #native: NativeEngine;
   readonly #waiters: Map<number, () => void>;
   #disposed: Promise<void> | undefined;
 
-  /** Opens a compiled model of that architecture. @throws BitnetError where it is not what the manifest says */
-  static async open(arch: string, options: NativeOpenOptions, uploaded: (share: number) => void): Promise<Engine> {
+  /**
+   * Opens a compiled model. `opening` is given what is to be called with the number of a request that has news.
+   * @throws BitnetError where it is not what the manifest says
+   */
+  static async open(opening: (wake: (id: number) => void) => Promise<NativeEngine>): Promise<Engine> {
     // The addon holds on to the callback: it must not hold on to the engine, which could then never be collected.
     const waiters = new Map<number, () => void>();
-    const wake = (id: number) => waiters.get(id)?.();
     try {
-      const opening = arch === WASM ? openWasmFiles(options, wake) : loadAddon().open(options, wake, uploaded);
-      return new Engine(await opening, waiters);
+      return new Engine(await opening((id) => waiters.get(id)?.()), waiters);
     } catch (cause) {
       if (cause instanceof BitnetError) throw cause;
       throw engineError((cause as Error).message, cause);

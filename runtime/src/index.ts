@@ -11,10 +11,10 @@ export {
   type LogitsResult,
   type MemoryUse,
   Model,
-  openArtifact,
   type PerplexityResult,
   type TokenizeOptions,
 } from './model.ts';
+export { openArtifact } from './open.ts';
 export type {
   BenchmarkOptions,
   EmbedOptions,

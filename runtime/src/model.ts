@@ -1,42 +1,23 @@
-import { join } from 'node:path';
 import type { Manifest } from '../../artifact/manifest.ts';
 import { BitnetError } from '../../errors.ts';
-import { defaultThreads, type LogitsOutput, type ScoreOutput } from './addon.ts';
-import {
-  checkLibrary,
-  chooseDevices,
-  chooseTarget,
-  isForGpu,
-  nameForGpus,
-  readArtifact,
-  readTokenizer,
-} from './artifact.ts';
+import type { LogitsOutput, ScoreOutput } from './addon.ts';
 import { type BenchmarkResult, runBenchmark } from './benchmark.ts';
 import { type ChatMessage, renderChat } from './chat.ts';
 import { embedTexts } from './embed.ts';
-import { Engine } from './engine.ts';
+import type { Engine } from './engine.ts';
 import { Generation } from './generate.ts';
 import {
   type BenchmarkOptions,
   checkBenchmarkOptions,
   checkEmbedOptions,
   checkGenerateOptions,
-  checkLoadOptions,
   checkPerplexityOptions,
   type EmbedOptions,
   type GenerateOptions,
-  type LoadOptions,
   type PerplexityOptions,
   type Pooling,
 } from './options.ts';
-import { createTokenizer, type Tokenizer } from './tokenizer/index.ts';
-
-/** A long context costs memory for every sequence, so it has to be asked for. */
-const DEFAULT_CONTEXT = 4096;
-
-/** Prompt tokens of a step: what takes a few milliseconds on a GPU takes a tenth of a second and more on a CPU. */
-const CPU_CHUNK = 128;
-const GPU_CHUNK = 2048;
+import type { Tokenizer } from './tokenizer/index.ts';
 
 export interface ChatGenerateOptions extends GenerateOptions {
   /** JSON descriptions of functions that the model may call, for templates that know of them. */
@@ -74,82 +55,19 @@ export interface MemoryUse {
   /** Address space of the KV cache; pages count once they are used. On a GPU, its own memory, taken when it is opened. */
   readonly kv: number;
   readonly workspace: number;
-  /** What the whole process has in memory now. */
+  /** What the whole process has in memory now; in a browser, what the engine has. */
   readonly resident: number;
 }
 
-/**
- * Opens an artifact: checks it, picks a target that this machine can run, and lets its kernels test themselves.
- * @throws BitnetError where the folder is no artifact, nothing in it runs here, or the self-test fails
- */
-export async function openArtifact(folder: string, options: LoadOptions = {}): Promise<Model> {
-  const checked = checkLoadOptions(options);
-  const { contextLength, onProgress, signal } = checked;
-  signal?.throwIfAborted();
-  onProgress?.({ stage: 'manifest' });
-  const artifact = await readArtifact(folder);
-  const { manifest } = artifact;
-  const target = chooseTarget(manifest, nameForGpus(checked.target, checked.devices?.length));
-  const entry = manifest.targets[target]!;
-  const weights = manifest.weights[entry.layout];
-  if (!weights) throw new BitnetError(`${artifact.folder}: the manifest lists no weights of layout ${entry.layout}`);
-  const trained = manifest.model.context;
-  if (contextLength !== undefined && contextLength > trained) {
-    throw new BitnetError(
-      `room for ${contextLength} tokens was asked for, the context of ${manifest.model.name} is ${trained}`,
-    );
-  }
-
-  onProgress?.({ stage: 'tokenizer' });
-  const tables = await readTokenizer(artifact);
-  const tokenizer = createTokenizer(tables);
-  signal?.throwIfAborted();
-
-  const onGpu = isForGpu(entry);
-  for (const option of ['device', 'devices'] as const) {
-    if (checked[option] === undefined || onGpu) continue;
-    throw new BitnetError(`option ${option} is for target cuda, and this is ${target}`, { hint: 'Leave it out.' });
-  }
-  const devices = chooseDevices(entry, checked);
-  const uploaded = (fraction: number) => {
-    onProgress?.({ stage: 'upload', fraction });
-    if (fraction === 1) onProgress?.({ stage: 'self-test' });
-  };
-  if (!onGpu) onProgress?.({ stage: 'self-test' });
-  const engineOptions = {
-    library: await checkLibrary(artifact, entry),
-    weights: join(artifact.folder, weights.file),
-    weightsBytes: weights.bytes,
-    key: entry.key,
-    kernels: entry.kernels.flatMap(({ name, checksum, others = [] }) => [
-      { name, checksum },
-      ...others.map((of, i) => ({ name: `${name}@${i + 1}`, checksum: of })),
-    ]),
-    threads: checked.threads ?? defaultThreads(),
-    pin: checked.pin,
-    context: contextLength ?? Math.min(trained, DEFAULT_CONTEXT),
-    kv: checked.kv,
-    sequences: checked.sequences,
-    chunk: checked.prefillChunk ?? (onGpu ? GPU_CHUNK : CPU_CHUNK),
-    devices: Int32Array.from(devices),
-  };
-  const engine = await Engine.open(entry.arch, engineOptions, uploaded);
-  if (signal?.aborted) {
-    await engine.dispose();
-    throw signal.reason;
-  }
-  onProgress?.({ stage: 'ready' });
-  const { chatTemplate } = tables.scalars;
-  return new Model({ manifest, target, engine, tokenizer, chatTemplate, sequences: checked.sequences });
-}
-
-interface ModelParts {
+export interface ModelParts {
   readonly manifest: Manifest;
   readonly target: string;
   readonly engine: Engine;
   readonly tokenizer: Tokenizer;
   readonly chatTemplate: string | null;
   readonly sequences: number;
+  /** See MemoryUse. */
+  readonly resident: () => number;
 }
 
 /** A model that is ready to run. Any number of generations may run at once; they share the steps of one engine. */
@@ -163,15 +81,17 @@ export class Model {
   /** Generations and embeddings that run at once. */
   readonly sequences: number;
   readonly #engine: Engine;
+  readonly #resident: () => number;
 
   /** See openArtifact. */
-  constructor({ manifest, target, engine, tokenizer, chatTemplate, sequences }: ModelParts) {
+  constructor({ manifest, target, engine, tokenizer, chatTemplate, sequences, resident }: ModelParts) {
     this.manifest = manifest;
     this.target = target;
     this.tokenizer = tokenizer;
     this.chatTemplate = chatTemplate;
     this.sequences = sequences;
     this.#engine = engine;
+    this.#resident = resident;
   }
 
   /** Name, architecture and sizes. */
@@ -196,7 +116,7 @@ export class Model {
 
   memory(): MemoryUse {
     const { weightsBytes, kvBytes, workspaceBytes } = this.#engine.facts;
-    return { weights: weightsBytes, kv: kvBytes, workspace: workspaceBytes, resident: process.memoryUsage.rss() };
+    return { weights: weightsBytes, kv: kvBytes, workspace: workspaceBytes, resident: this.#resident() };
   }
 
   /** Text to token ids. For long texts, `tokenizer.encodeAsync` lets the event loop breathe. */

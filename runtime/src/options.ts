@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { z } from 'zod';
+import * as z from 'zod';
 import { BitnetError } from '../../errors.ts';
 
 // Every option is described by the values it allows, as the end of a sentence: the description is the error message.
@@ -60,6 +60,39 @@ export interface LoadProgress {
   readonly stage: 'manifest' | 'tokenizer' | 'upload' | 'self-test' | 'ready';
   /** Of the stage, from 0 to 1, where it is known. */
   readonly fraction?: number;
+}
+
+const { contextLength, kv, sequences, prefillChunk, threads } = loadSchema.shape;
+
+const browserSchema = z.strictObject({
+  targets: z.array(z.string()).min(1).optional().describe('an array of names of targets, the first that runs is taken'),
+  threads,
+  contextLength,
+  kv,
+  sequences,
+  prefillChunk,
+  memoryLimit: integer(1, Number.MAX_SAFE_INTEGER).optional().describe('a whole number of bytes'),
+  onProgress: callback<(progress: BrowserProgress) => void>().optional().describe('a function'),
+  signal,
+});
+
+/** How a model is loaded into a page. */
+export interface BrowserLoadOptions
+  extends Pick<LoadOptions, 'contextLength' | 'kv' | 'sequences' | 'prefillChunk' | 'signal'> {
+  /** Targets to try, in this order. Default: all that there are, the fastest first. */
+  readonly targets?: readonly string[];
+  /** Threads that compute. Default: about half of what the browser says there are; one where the page is not cross-origin isolated. */
+  readonly threads?: number;
+  /** Bytes that the model may take in memory: its weights, its KV cache and what it works with. Default: no limit of its own. */
+  readonly memoryLimit?: number;
+  readonly onProgress?: (progress: BrowserProgress) => void;
+}
+
+export interface BrowserProgress {
+  readonly stage: 'manifest' | 'tokenizer' | 'weights' | 'ready';
+  /** Of `weights`: bytes that have come so far, and of how many. What is stored already comes at once. */
+  readonly loaded?: number;
+  readonly total?: number;
 }
 
 const generateSchema = z.strictObject({
@@ -203,6 +236,7 @@ export interface EmbedOptions {
 
 /** The options with their defaults in place. @throws BitnetError for a bad one */
 export const checkLoadOptions = (options: LoadOptions) => check(loadSchema, options);
+export const checkBrowserOptions = (options: BrowserLoadOptions) => check(browserSchema, options);
 export const checkGenerateOptions = (options: GenerateOptions) => check(generateSchema, options);
 export const checkPerplexityOptions = (options: PerplexityOptions) => check(perplexitySchema, options);
 export const checkEmbedOptions = (options: EmbedOptions) => check(embedSchema, options);

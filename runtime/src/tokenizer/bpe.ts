@@ -1,6 +1,7 @@
 import { BYTE_CHARS, bytesOfText } from '../../../artifact/tokenizer/byte-alphabet.ts';
 import type { MergeTable } from '../../../artifact/tokenizer/merge-table.ts';
 import { mergesOf, type TokenizerTables } from '../../../artifact/tokenizer/tables.ts';
+import { utf8 } from '../../../artifact/tokenizer/utf8.ts';
 import type { Steps } from '../../../slices.ts';
 import { mergeSymbols } from './merge.ts';
 import { type PreTokenizerEntry, preTokenizer } from './pretokenize.ts';
@@ -60,7 +61,7 @@ export class ByteLevelBpe implements TextModel {
   *#encodeWord(word: string): Steps<Int32Array> {
     if (this.#pre.wholeWords && word.length <= this.#vocabulary.longest) {
       let spelled = '';
-      for (const byte of Buffer.from(word)) spelled += BYTE_CHARS[byte];
+      for (const byte of utf8(word)) spelled += BYTE_CHARS[byte];
       const id = this.#vocabulary.texts.find(spelled);
       if (id >= 0) return Int32Array.of(id);
     }
@@ -69,13 +70,12 @@ export class ByteLevelBpe implements TextModel {
   }
 
   *#byteTokens(word: string): Steps<Int32Array> {
-    const ids = new Int32Array(Buffer.byteLength(word));
+    const ids = new Int32Array(utf8(word).length);
     let count = 0;
     for (let from = 0; from < word.length; ) {
       let to = Math.min(word.length, from + 4096);
       if (to < word.length && /[\ud800-\udbff]/.test(word[to - 1]!)) to--;
-      for (const byte of Buffer.from(word.slice(from, to)))
-        ids[count++] = byteToken(this.#vocabulary, this.#unknown, byte);
+      for (const byte of utf8(word.slice(from, to))) ids[count++] = byteToken(this.#vocabulary, this.#unknown, byte);
       from = to;
       if (from < word.length) yield;
     }

@@ -1,5 +1,6 @@
 import { BYTE, byteOf, CONTROL, TEXT, UNUSED } from '../../../artifact/tokenizer/kinds.ts';
 import type { TokenizerTables } from '../../../artifact/tokenizer/tables.ts';
+import { utf8 } from '../../../artifact/tokenizer/utf8.ts';
 import { BitnetError } from '../../../errors.ts';
 import { finish, finishInSlices, type Steps } from '../../../slices.ts';
 import { ByteLevelBpe } from './bpe.ts';
@@ -124,7 +125,7 @@ class ModelTokenizer implements Tokenizer {
     const token = this.tokenText(id);
     const kind = this.#vocabulary.kinds[id];
     if (kind === TEXT) return this.#model.bytesOf(token);
-    return kind === BYTE ? Uint8Array.of(byteOf(token)) : Buffer.from(token);
+    return kind === BYTE ? Uint8Array.of(byteOf(token)) : utf8(token);
   }
 
   *#encode(text: string, { addBos, addEos, special = false }: EncodeOptions): Steps<number[]> {

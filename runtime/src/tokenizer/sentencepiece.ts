@@ -1,5 +1,6 @@
 import type { MergeTable } from '../../../artifact/tokenizer/merge-table.ts';
 import { mergesOf, type TokenizerTables } from '../../../artifact/tokenizer/tables.ts';
+import { utf8 } from '../../../artifact/tokenizer/utf8.ts';
 import type { Steps } from '../../../slices.ts';
 import { type MergeRules, mergeSymbols } from './merge.ts';
 import type { TextModel } from './text-model.ts';
@@ -42,14 +43,12 @@ export class SentencePiece implements TextModel {
       if (n % 1024 === 1023) yield;
       const symbol = symbols[n]!;
       if (symbol < this.#vocabulary.texts.length) ids.push(symbol);
-      else
-        for (const byte of Buffer.from(pieces.textOf(symbol)))
-          ids.push(byteToken(this.#vocabulary, this.#unknown, byte));
+      else for (const byte of utf8(pieces.textOf(symbol))) ids.push(byteToken(this.#vocabulary, this.#unknown, byte));
     }
   }
 
   bytesOf(token: string): Uint8Array {
-    return Buffer.from(token.replaceAll(SPACE_MARK, ' '));
+    return utf8(token.replaceAll(SPACE_MARK, ' '));
   }
 }
 

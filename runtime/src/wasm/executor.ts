@@ -14,6 +14,8 @@ export interface ExecutorOptions {
   readonly context: number;
   readonly kv: 'f16' | 'f32';
   readonly sequences: number;
+  /** Bytes of memory at most. Default: what 32-bit addresses reach. */
+  readonly memoryLimit?: number;
   /** What the manifest says; without it nothing is checked. */
   readonly expected?: {
     readonly key: string;
@@ -91,7 +93,7 @@ export class WasmExecutor implements Executor {
     this.#sequenceBytes = roundUp(library.kvBytes(this.#kvType, context));
     this.kvBytes = this.#sequenceBytes * sequences;
 
-    const arena = new Arena(library.memory, library.heap);
+    const arena = new Arena(library.memory, library.heap, options.memoryLimit);
     this.arena = arena;
     this.team = new Team(library, arena, threads);
     this.#args = arena.take(LAYOUT.bn_step_args.size, 'a step');

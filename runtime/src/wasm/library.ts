@@ -10,16 +10,22 @@ const FIRST_PAGES = 32;
 /** Of each thread. */
 const STACK_BYTES = 1 << 20;
 
-export const newMemory = (): WebAssembly.Memory =>
-  new WebAssembly.Memory({ initial: FIRST_PAGES, maximum: MOST_BYTES / PAGE, shared: true });
+/** Memory that a program and its threads share; it grows to so many bytes at most. */
+export function newMemory(bytes = MOST_BYTES): WebAssembly.Memory {
+  const maximum = Math.max(FIRST_PAGES, Math.floor(Math.min(bytes, MOST_BYTES) / PAGE));
+  return new WebAssembly.Memory({ initial: FIRST_PAGES, maximum, shared: true });
+}
 
 /** Memory that is handed out from the bottom up and never given back: it goes with the model. */
 export class Arena {
   readonly memory: WebAssembly.Memory;
+  readonly #most: number;
   #end: number;
 
-  constructor(memory: WebAssembly.Memory, begin: number) {
+  /** Hands out what lies behind the first `begin` bytes, up to `most`. */
+  constructor(memory: WebAssembly.Memory, begin: number, most = MOST_BYTES) {
     this.memory = memory;
+    this.#most = Math.min(most, MOST_BYTES);
     this.#end = begin;
   }
 
@@ -29,12 +35,12 @@ export class Arena {
     const end = address + bytes;
     const missing = Math.ceil((end - this.memory.buffer.byteLength) / PAGE);
     try {
-      if (end > MOST_BYTES) throw new RangeError('32-bit addresses reach 4 GiB');
+      if (end > this.#most) throw new RangeError('more than there may be');
       if (missing > 0) this.memory.grow(missing);
     } catch (cause) {
       const mebibytes = (count: number) => `${Math.ceil(count / 2 ** 20)} MiB`;
       throw new BitnetError(
-        `there is no room for ${what}: ${mebibytes(end)} in all, WebAssembly has ${mebibytes(MOST_BYTES)} at most`,
+        `there is no room for ${what}: ${mebibytes(end)} in all, there may be ${mebibytes(this.#most)} at most`,
         { hint: 'Open the model with a smaller contextLength or fewer sequences, or run it on another target.', cause },
       );
     }

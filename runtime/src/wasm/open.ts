@@ -26,6 +26,11 @@ export interface WasmFiles {
   readonly weights: AsyncIterable<Uint8Array<ArrayBuffer>>;
 }
 
+export interface WasmOptions extends Omit<NativeOpenOptions, 'library' | 'weights' | 'pin' | 'devices'> {
+  /** Bytes of memory that the model may take. */
+  readonly memoryLimit?: number;
+}
+
 /** Pieces of weights that may be on their way to the engine's thread. */
 const PIECES_UNDER_WAY = 4;
 
@@ -35,14 +40,15 @@ const PIECES_UNDER_WAY = 4;
  * @throws BitnetError where the program or the weights are not what the manifest says, or there is no room for them
  */
 export async function openWasm(
-  options: Omit<NativeOpenOptions, 'library' | 'weights' | 'pin'>,
+  options: WasmOptions,
   { program, weights }: WasmFiles,
   startThread: StartThread,
   wake: (id: number) => void,
 ): Promise<NativeEngine> {
   const { module } = await compileProgram(program);
-  const { key, kernels, weightsBytes, threads, context, kv, sequences, chunk } = options;
-  const own = { weightsBytes, threads, context, kv, sequences, expected: { key, kernels } };
+  const { key, kernels, weightsBytes, threads, context, kv, sequences, chunk, memoryLimit } = options;
+  const limit = memoryLimit === undefined ? {} : { memoryLimit };
+  const own = { weightsBytes, threads, context, kv, sequences, ...limit, expected: { key, kernels } };
 
   const started: Thread[] = [];
   const end = async () => void (await Promise.all(started.map((thread) => thread.end())));

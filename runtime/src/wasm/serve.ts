@@ -50,7 +50,7 @@ export function serve(
     }
   };
   const executor = guarded(() => {
-    const memory = newMemory();
+    const memory = newMemory(options.memoryLimit);
     const executor = new WasmExecutor(new Library(module, memory), options);
     const places = executor.team.places(executor.arena);
     post({ type: 'helpers', starts: places.map((place) => ({ role: 'helper', module, memory, place })) }, []);

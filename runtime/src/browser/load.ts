@@ -1,0 +1,102 @@
+import { unpackTokenizer } from '../../../artifact/tokenizer/file.ts';
+import { BitnetError } from '../../../errors.ts';
+import { Engine } from '../engine.ts';
+import { contextOf, expectedOf, parseManifest, weightsOf } from '../manifest.ts';
+import { Model, type ModelParts } from '../model.ts';
+import { type BrowserLoadOptions, checkBrowserOptions } from '../options.ts';
+import { createTokenizer } from '../tokenizer/index.ts';
+import type { WantedFile } from './download.ts';
+import { type Source, sourceOfTar, sourceOfUrl } from './source.ts';
+import { chooseBrowserTarget, type Rejected, threadsHere } from './targets.ts';
+
+/** Prompt tokens of a step. */
+const CHUNK = 128;
+
+/** A model in a page. */
+export class BrowserModel extends Model {
+  /** Faster targets that do not run here, and why. */
+  readonly rejected: readonly Rejected[];
+
+  /** See load. */
+  constructor(parts: ModelParts, rejected: readonly Rejected[]) {
+    super(parts);
+    this.rejected = rejected;
+  }
+}
+
+/**
+ * Loads a compiled model into the page: from the address of its folder, relative to the page's, or from a tar archive of the
+ * folder. Its files are checked by their sha256; those of an address are stored in the browser as they come, so that a download
+ * goes on where it broke off and the next visit needs none. The model runs in Web Workers.
+ * @throws BitnetError where the files cannot be had or are not those that were compiled, where the browser can run none of the
+ * targets or has no memory for it, and for a bad option
+ */
+export async function load(
+  from: string | URL | Blob | ArrayBuffer,
+  options: BrowserLoadOptions = {},
+): Promise<BrowserModel> {
+  const { targets, threads, contextLength, memoryLimit, onProgress, signal, ...rest } = checkBrowserOptions(options);
+  signal?.throwIfAborted();
+  const source = sourceOf(from, signal);
+  onProgress?.({ stage: 'manifest' });
+  const { text, name } = await source.manifest();
+  const manifest = parseManifest(text, name);
+  const { target, entry, rejected } = await chooseBrowserTarget(manifest, targets);
+  const weights = weightsOf(manifest, entry);
+  const context = contextOf(manifest, contextLength);
+  const wasmOptions = {
+    ...expectedOf(entry),
+    weightsBytes: weights.bytes,
+    threads: threadsHere(threads),
+    context,
+    kv: rest.kv,
+    sequences: rest.sequences,
+    chunk: rest.prefillChunk ?? CHUNK,
+    ...(memoryLimit === undefined ? {} : { memoryLimit }),
+  };
+
+  onProgress?.({ stage: 'tokenizer' });
+  const tables = unpackTokenizer(await whole(source, { ...manifest.tokenizer, what: 'tokenizer' }));
+  const tokenizer = createTokenizer(tables);
+  const program = await whole(source, { file: entry.library, sha256: entry.sha256, what: 'library' });
+  let loaded = 0;
+  async function* watched() {
+    for await (const piece of source.read({ ...weights, what: 'weights' })) {
+      signal?.throwIfAborted();
+      loaded += piece.length;
+      onProgress?.({ stage: 'weights', loaded, total: weights.bytes });
+      yield piece;
+    }
+  }
+  const engine = await Engine.open((wake) => target.open(wasmOptions, { program, weights: watched() }, wake));
+  if (signal?.aborted) {
+    await engine.dispose();
+    throw signal.reason;
+  }
+  onProgress?.({ stage: 'ready' });
+  const { weightsBytes, kvBytes, workspaceBytes } = engine.facts;
+  const parts = {
+    manifest,
+    target: target.id,
+    engine,
+    tokenizer,
+    chatTemplate: tables.scalars.chatTemplate,
+    sequences: rest.sequences,
+    resident: () => weightsBytes + kvBytes + workspaceBytes,
+  };
+  return new BrowserModel(parts, rejected);
+}
+
+function sourceOf(from: string | URL | Blob | ArrayBuffer, signal: AbortSignal | undefined): Source {
+  if (typeof from === 'string' || from instanceof URL) return sourceOfUrl(from, signal);
+  if (from instanceof Blob) return sourceOfTar(from);
+  if (from instanceof ArrayBuffer) return sourceOfTar(new Blob([from]));
+  throw new BitnetError('load takes an address, a File or an ArrayBuffer');
+}
+
+/** All of a file, from the start of a buffer. */
+async function whole(source: Source, file: WantedFile): Promise<Uint8Array<ArrayBuffer>> {
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
+  for await (const piece of source.read(file)) pieces.push(piece);
+  return new Uint8Array(await new Blob(pieces).arrayBuffer());
+}

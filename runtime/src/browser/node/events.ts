@@ -1,0 +1,2 @@
+/** Node warns of many listeners on a signal; browsers do not. */
+export const setMaxListeners = (): void => {};

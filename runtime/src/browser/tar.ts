@@ -1,0 +1,37 @@
+import { BitnetError } from '../../../errors.ts';
+
+const BLOCK = 512;
+/** Far more than an artifact has: whoever sends more means no good. */
+const MOST_FILES = 10_000;
+
+/**
+ * The files of a tar archive by their paths, as POSIX.1-1988 (ustar) has it: a block with name, size and type, then the content
+ * in whole blocks. Nothing is copied.
+ * @throws BitnetError where the bytes are no such archive
+ */
+export async function filesInTar(archive: Blob): Promise<ReadonlyMap<string, Blob>> {
+  const files = new Map<string, Blob>();
+  for (let at = 0; at + BLOCK <= archive.size && files.size < MOST_FILES; ) {
+    const header = new Uint8Array(await archive.slice(at, at + BLOCK).arrayBuffer());
+    // Two blocks of zeros are the end.
+    if (header[0] === 0) break;
+    const field = (from: number, length: number) => textIn(header.subarray(from, from + length));
+    const size = Number.parseInt(field(124, 12).trim(), 8);
+    const content = at + BLOCK;
+    if (field(257, 5) !== 'ustar' || !(size >= 0 && content + size <= archive.size)) {
+      throw new BitnetError('the file is no tar archive, or it was cut short', {
+        hint: 'A model in one file is a tar archive of its folder: tar --format=ustar -cf model.tar -C FOLDER .',
+      });
+    }
+    const [prefix, name] = [field(345, 155), field(0, 100)];
+    const path = (prefix ? `${prefix}/${name}` : name).replace(/^\.\//, '');
+    if (header[156] === 0 || header[156] === 0x30) files.set(path, archive.slice(content, content + size));
+    at = content + Math.ceil(size / BLOCK) * BLOCK;
+  }
+  return files;
+}
+
+function textIn(bytes: Uint8Array<ArrayBuffer>): string {
+  const end = bytes.indexOf(0);
+  return new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end));
+}

@@ -1,0 +1,19 @@
+import type { StartThread } from '../wasm/open.ts';
+import type { FromServer } from '../wasm/serve.ts';
+
+let source: string | undefined;
+
+/** Starts a Web Worker. Its code comes with this module: so no bundler and no server needs to know of another file. */
+export const startThread: StartThread = (start, receive, fail) => {
+  source ??= URL.createObjectURL(new Blob([WORKER_SOURCE], { type: 'text/javascript' }));
+  const worker = new Worker(source, { name: `bitnet ${start.role}` });
+  worker.onmessage = ({ data }) => receive(data as FromServer);
+  worker.onerror = ({ message }) => fail(new Error(message || 'a thread of the model could not be started'));
+  worker.postMessage(start);
+  return {
+    post: (message, transfer) => worker.postMessage(message, transfer),
+    // A page stays whatever its threads do.
+    hold: () => {},
+    end: async () => worker.terminate(),
+  };
+};
