@@ -12,6 +12,7 @@ type Stage = (typeof STAGES)[number];
 
 interface CompileFlags extends LowerFlags {
   readonly emitIni?: string;
+  readonly web?: string;
   readonly target: string;
   readonly threads?: number;
   readonly arch?: string;
@@ -27,6 +28,7 @@ Examples:
   bitnet compile model.gguf                        for this machine, into ./generated
   bitnet compile model.gguf --target all --json    for every target that can be built here
   bitnet compile model.gguf --dump=plan            show a stage, build nothing
+  bitnet compile model.gguf --target wasm-simd128 --web site   with a page, for any static server
   bitnet compile model.gguf --head q6_k            with a head of fewer bytes
   bitnet compile model.gguf --kernel tl2 --emit-ini tiles.ini
   bitnet compile model.gguf --config tiles.ini     with the tiles of that file, once it has been edited`;
@@ -49,6 +51,7 @@ export function compileCommand(program: Command, io: Io): void {
     .option('--arch <list>', "GPU architectures of target cuda, as sm_90 (default: this machine's, or all)")
     .option('--gpus <count>', 'GPUs that share the model, for target cuda (default: 1)', parseCount)
     .option('--emit-ini <file>', "write the tiles of tl1 or tl2 as bitnet.cpp's kernel_config.ini has them")
+    .option('--web <dir>', 'write a page that runs it in browsers, and what of it they read, into a folder')
     .addOption(outOption())
     .addOption(
       new Option('--dump <stages>', 'print stages, and build nothing: ir, plan, sources, with commas').argParser(
@@ -75,7 +78,7 @@ async function emitIni(ini: string, file: string, target: string, options: Lower
 }
 
 async function build(io: Io, file: string, flags: CompileFlags, options: LowerOptions): Promise<void> {
-  const { target, arch, gpus, out, json, quiet } = flags;
+  const { target, arch, gpus, out, web, json, quiet } = flags;
   const { compile } = await import('../../compiler/index.ts');
   const progress = new Progress(io, json || quiet);
   const { artifact, manifest, kernels, cached, tuned, notices, skipped } = await compile(file, {
@@ -88,6 +91,7 @@ async function build(io: Io, file: string, flags: CompileFlags, options: LowerOp
     signal: io.signal,
   }).finally(() => progress.end());
   const targets = Object.keys(manifest.targets);
+  if (web !== undefined) await (await import('../../web.ts')).writeWebFolder(artifact, web);
   if (json) return writeJson(io, { artifact, kernels, targets, cached, tuned, notices, skipped });
   for (const { target: id, file: from } of tuned) say(io, `${id} as tuned: ${from}`);
   for (const notice of notices) say(io, `notice: ${notice}`);
@@ -95,6 +99,7 @@ async function build(io: Io, file: string, flags: CompileFlags, options: LowerOp
   const weights = Object.values(manifest.weights).reduce((sum, entry) => sum + entry.bytes, 0);
   const state = cached ? 'up to date' : 'compiled';
   say(io, `${state}: ${manifest.model.name} for ${targets.join(', ')}; ${bytes(weights)} of weights`);
+  if (web !== undefined) say(io, `a page for browsers: ${web}; any static server gives it`);
   return write(io, `${artifact}\n`);
 }
 

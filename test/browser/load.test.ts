@@ -36,7 +36,7 @@ if (executable === undefined || unbuilt !== undefined) {
   const site = join(temporaryFolder('browser'), 'site');
   mkdirSync(site, { recursive: true });
   const root = packageRoot();
-  execFileSync(process.execPath, [join(root, 'runtime/src/browser/bundle.mjs'), join(site, 'browser.js')]);
+  execFileSync(process.execPath, [join(root, 'runtime/src/browser/bundle.mjs'), site]);
   copyFileSync(join(root, 'test/browser/page.js'), join(site, 'page.js'));
   writeFileSync(join(site, 'index.html'), '<!doctype html><script type="module" src="/page.js"></script>');
   const { artifact, manifest } = await compile(defaultModel(), { target: TARGET, out: join(site, '..') });

@@ -1,4 +1,7 @@
-// bundle.mjs [FILE]: writes dist/browser.js, which pages import, with the code of its threads in it.
+// bundle.mjs [FOLDER]: writes browser.js, which pages import, with the code of its threads in it, and the page of
+// examples/browser, which `bitnet compile --web` copies. They go to dist.
+import { cp, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -18,11 +21,31 @@ const common = {
   },
 };
 
+const out = process.argv[2] ?? here('../../../dist');
+const example = here('../../../examples/browser');
+
 const worker = await build({ ...common, entryPoints: [here('worker.ts')], format: 'iife', write: false });
 await build({
   ...common,
   entryPoints: [here('index.ts')],
   format: 'esm',
   define: { WORKER_SOURCE: JSON.stringify(worker.outputFiles[0].text) },
-  outfile: process.argv[2] ?? here('../../../dist/browser.js'),
+  outfile: join(out, 'browser.js'),
 });
+
+const page = join(out, 'page');
+await build({
+  ...common,
+  entryPoints: [join(example, 'src', 'main.tsx')],
+  format: 'esm',
+  jsx: 'automatic',
+  jsxImportSource: 'preact',
+  alias: { 'bitnet-toolchain/browser': join(out, 'browser.js') },
+  outfile: join(page, 'main.js'),
+});
+await cp(join(example, 'public'), page, {
+  recursive: true,
+  filter: (file) => file !== join(example, 'public', 'model'),
+});
+const html = await readFile(join(example, 'index.html'), 'utf8');
+await writeFile(join(page, 'index.html'), html.replace('./src/main.tsx', './main.js'));
