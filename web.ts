@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { copyFile, cp, mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { BitnetError } from './errors.ts';
@@ -27,8 +28,10 @@ export async function writeWebFolder(artifact: string, folder: string): Promise<
     ...weights.map(([, { file }]) => file),
     ...targets.map(([, { library }]) => library),
   ];
+  const page = join(packageRoot(), 'dist', 'page');
+  if (!existsSync(page)) throw new BitnetError(`${page} is missing`, { hint: 'Run "npm run prepare" in the package.' });
   await mkdir(folder, { recursive: true });
-  await cp(join(packageRoot(), 'dist', 'page'), folder, { recursive: true });
+  await cp(page, folder, { recursive: true });
   for (const file of files) {
     const to = join(folder, 'model', file);
     await mkdir(dirname(to), { recursive: true });

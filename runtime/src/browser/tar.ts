@@ -14,21 +14,19 @@ export async function filesInTar(archive: Blob): Promise<ReadonlyMap<string, Blo
   for (let at = 0; at + BLOCK <= archive.size && files.size < MOST_FILES; ) {
     const header = new Uint8Array(await archive.slice(at, at + BLOCK).arrayBuffer());
     // Two blocks of zeros are the end.
-    if (header[0] === 0) break;
+    if (header[0] === 0) return files;
     const field = (from: number, length: number) => textIn(header.subarray(from, from + length));
     const size = Number.parseInt(field(124, 12).trim(), 8);
     const content = at + BLOCK;
-    if (field(257, 5) !== 'ustar' || !(size >= 0 && content + size <= archive.size)) {
-      throw new BitnetError('the file is no tar archive, or it was cut short', {
-        hint: 'A model in one file is a tar archive of its folder: tar --format=ustar -cf model.tar -C FOLDER .',
-      });
-    }
+    if (field(257, 5) !== 'ustar' || !(size >= 0 && content + size <= archive.size)) break;
     const [prefix, name] = [field(345, 155), field(0, 100)];
     const path = (prefix ? `${prefix}/${name}` : name).replace(/^\.\//, '');
     if (header[156] === 0 || header[156] === 0x30) files.set(path, archive.slice(content, content + size));
     at = content + Math.ceil(size / BLOCK) * BLOCK;
   }
-  return files;
+  throw new BitnetError('the file is no tar archive, or it was cut short', {
+    hint: 'A model in one file is a tar archive of its folder: tar --format=ustar -cf model.tar -C FOLDER .',
+  });
 }
 
 function textIn(bytes: Uint8Array<ArrayBuffer>): string {

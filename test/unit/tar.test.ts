@@ -1,0 +1,46 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { filesInTar } from '../../runtime/src/browser/tar.ts';
+import { refusal } from '../support/refusal.ts';
+import { temporaryFolder } from '../support/temporary.ts';
+
+const folder = temporaryFolder('tar');
+const long = 'a'.repeat(90);
+const files: Readonly<Record<string, string>> = {
+  'manifest.json': '{}',
+  empty: '',
+  'weights/some.bin': 'w'.repeat(5000),
+  [`${long}/${long}`]: 'of a path that takes both fields',
+};
+mkdirSync(join(folder, 'in', 'weights'), { recursive: true });
+mkdirSync(join(folder, 'in', long), { recursive: true });
+for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, 'in', name), text);
+
+const archive = (format: string): Buffer<ArrayBuffer> => {
+  const file = join(folder, `${format}.tar`);
+  execFileSync('tar', [`--format=${format}`, '-cf', file, '-C', join(folder, 'in'), '.']);
+  return readFileSync(file);
+};
+
+test('finds the files of an archive, with their content', async () => {
+  const found = await filesInTar(new Blob([archive('ustar')]));
+  assert.equal([...found.keys()].sort(), Object.keys(files).sort());
+  for (const [name, text] of Object.entries(files)) assert.is(await found.get(name)!.text(), text);
+});
+
+test('what is none, and what was cut short, is refused', async () => {
+  const whole = archive('ustar');
+  for (const bytes of [
+    Buffer.alloc(0),
+    Buffer.alloc(2048, 'x'),
+    ...[2600, 5000, 7168].map((n) => whole.subarray(0, n)),
+  ]) {
+    const error = await refusal(() => filesInTar(new Blob([new Uint8Array(bytes)])));
+    assert.match(error.message, /no tar archive, or it was cut short/);
+  }
+});
+
+test.run();
