@@ -27,6 +27,11 @@ export async function* download(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
   const store = await Store.open();
+  const checked = await store.checked(sha256);
+  if (checked !== undefined) {
+    yield* stored(url, store, sha256, checked, signal);
+    return;
+  }
   const hash = new Sha256();
   let index = 0;
   for (let whole = true; whole; index++) {
@@ -37,17 +42,41 @@ export async function* download(
     whole = piece.length === PIECE_BYTES;
     yield piece;
   }
-  if (hash.copy().hex() === sha256) return;
+  let kept = true;
   for await (const piece of fetched(url, index * PIECE_BYTES, signal)) {
     await finishInSlices(hash.add(piece));
-    await store.keep(sha256, index++, piece);
+    kept = (await store.keep(sha256, index++, piece)) && kept;
     yield piece;
   }
-  if (hash.hex() === sha256) return;
+  if (hash.hex() === sha256) {
+    if (kept) await store.keepChecked(sha256, index);
+    return;
+  }
   await store.forget(sha256);
   throw new BitnetError(`${url} is damaged: it is not the ${what} that was compiled`, {
     hint: 'Load it again; if that does not help, copy the artifact to the server again.',
   });
+}
+
+/** A file that was checked when it came: it is too long to be checked at every visit. */
+async function* stored(
+  url: string,
+  store: Store,
+  sha256: string,
+  pieces: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void> {
+  for (let index = 0; index < pieces; index++) {
+    const piece = await store.piece(sha256, index);
+    signal?.throwIfAborted();
+    if (!piece) {
+      await store.forget(sha256);
+      throw new BitnetError(`what the browser had stored of ${url} is not all there any more`, {
+        hint: 'Load it again: it is downloaded anew.',
+      });
+    }
+    yield piece;
+  }
 }
 
 /** What a file has from a byte on, in pieces; a connection that breaks is made again from the last whole piece on. */

@@ -26,15 +26,6 @@ export class Sha256 {
     }
   }
 
-  /** One that goes on from here by itself. */
-  copy(): Sha256 {
-    const copy = new Sha256();
-    copy.#state.set(this.#state);
-    copy.#rest.set(this.#rest);
-    copy.#bytes = this.#bytes;
-    return copy;
-  }
-
   /** The hash of all, 64 hexadecimal digits. Nothing may be added after it. */
   hex(): string {
     const bits = this.#bytes * 8;
@@ -68,13 +59,15 @@ export class Sha256 {
       words[i] = (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
     }
     for (let i = 16; i < 64; i++) {
-      const [x, y] = [words[i - 15]!, words[i - 2]!];
+      const x = words[i - 15]!;
+      const y = words[i - 2]!;
       const first = ((x >>> 7) | (x << 25)) ^ ((x >>> 18) | (x << 14)) ^ (x >>> 3);
       const second = ((y >>> 17) | (y << 15)) ^ ((y >>> 19) | (y << 13)) ^ (y >>> 10);
       words[i] = (words[i - 16]! + first + words[i - 7]! + second) | 0;
     }
     const state = this.#state;
-    let [a, b, c, d, e, f, g, h] = state as unknown as [number, number, number, number, number, number, number, number];
+    let [a, b, c, d] = [state[0]!, state[1]!, state[2]!, state[3]!];
+    let [e, f, g, h] = [state[4]!, state[5]!, state[6]!, state[7]!];
     for (let i = 0; i < 64; i++) {
       const e1 = ((e >>> 6) | (e << 26)) ^ ((e >>> 11) | (e << 21)) ^ ((e >>> 25) | (e << 7));
       const one = (h + e1 + ((e & f) ^ (~e & g)) + ROUNDS[i]! + words[i]!) | 0;

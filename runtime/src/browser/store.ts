@@ -25,13 +25,24 @@ export class Store {
     return this.#get(`${sha256}/${index}`);
   }
 
-  /** Without room for it a piece is not kept. */
-  async keep(sha256: string, index: number, piece: Uint8Array<ArrayBuffer>): Promise<void> {
-    await this.#put(`${sha256}/${index}`, piece);
+  /** Whether there was room for it. */
+  async keep(sha256: string, index: number, piece: Uint8Array<ArrayBuffer>): Promise<boolean> {
+    return this.#put(`${sha256}/${index}`, piece);
   }
 
-  /** Forgets a file, from a piece on. */
+  /** How many pieces a file has that was checked when it came; undefined where it is not here, or not all of it. */
+  async checked(sha256: string): Promise<number | undefined> {
+    const bytes = await this.#get(`${sha256}/checked`);
+    return bytes && Number(new TextDecoder().decode(bytes));
+  }
+
+  async keepChecked(sha256: string, pieces: number): Promise<void> {
+    await this.#put(`${sha256}/checked`, new TextEncoder().encode(String(pieces)));
+  }
+
+  /** Forgets a file. */
   async forget(sha256: string): Promise<void> {
+    await this.#cache?.delete(keyOf(`${sha256}/checked`));
     for (let index = 0; await this.#cache?.delete(keyOf(`${sha256}/${index}`)); index++);
   }
 
@@ -50,11 +61,13 @@ export class Store {
     return response && new Uint8Array(await response.arrayBuffer());
   }
 
-  async #put(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  async #put(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
     try {
       await this.#cache?.put(keyOf(name), new Response(bytes));
+      return this.#cache !== undefined;
     } catch {
       // The origin's quota is used up: it works without.
+      return false;
     }
   }
 }
