@@ -3,7 +3,7 @@ import { finishInSlices } from '../../../slices.ts';
 import { download, type WantedFile } from './download.ts';
 import { Sha256 } from './sha256.ts';
 import { PIECE_BYTES, Store } from './store.ts';
-import { filesInTar } from './tar.ts';
+import { filesInTar, TAR_HINT } from './tar.ts';
 
 /** Where the files of an artifact come from. */
 export interface Source {
@@ -60,9 +60,7 @@ export function sourceOfTar(archive: Blob): Source {
     files ??= filesInTar(archive);
     const file = (await files).get(name);
     if (file) return file;
-    throw new BitnetError(`there is no ${name} in the file`, {
-      hint: 'A model in one file is a tar archive of its folder: tar -cf model.tar -C FOLDER .',
-    });
+    throw new BitnetError(`there is no ${name} in the file`, { hint: TAR_HINT });
   };
   return {
     manifest: async () => ({ text: await (await find('manifest.json')).text(), name: 'manifest.json' }),

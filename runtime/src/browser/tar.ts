@@ -4,6 +4,9 @@ const BLOCK = 512;
 /** Far more than an artifact has: whoever sends more means no good. */
 const MOST_FILES = 10_000;
 
+export const TAR_HINT =
+  'A model in one file is a tar archive of its folder: tar --format=ustar -cf model.tar -C FOLDER .';
+
 /**
  * The files of a tar archive by their paths, as POSIX.1-1988 (ustar) has it: a block with name, size and type, then the content
  * in whole blocks. Nothing is copied.
@@ -24,9 +27,7 @@ export async function filesInTar(archive: Blob): Promise<ReadonlyMap<string, Blo
     if (header[156] === 0 || header[156] === 0x30) files.set(path, archive.slice(content, content + size));
     at = content + Math.ceil(size / BLOCK) * BLOCK;
   }
-  throw new BitnetError('the file is no tar archive, or it was cut short', {
-    hint: 'A model in one file is a tar archive of its folder: tar --format=ustar -cf model.tar -C FOLDER .',
-  });
+  throw new BitnetError('the file is no tar archive, or it was cut short', { hint: TAR_HINT });
 }
 
 function textIn(bytes: Uint8Array<ArrayBuffer>): string {

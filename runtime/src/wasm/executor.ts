@@ -159,6 +159,7 @@ export class WasmExecutor implements Executor {
     view.setUint32(this.#teamAt + LAYOUT.bn_team.threads, this.threads, true);
     const counts = new BigInt64Array(buffer, this.#counts, LAYOUT.bn_counts.size / 8).fill(0n);
 
+    const screened = screens && screens.length <= MOST_SCREENS ? screens : [];
     const args = LAYOUT.bn_step_args;
     const set = (at: number, value: number) => view.setUint32(this.#args + at, value, true);
     set(args.weights, this.#weights);
@@ -173,10 +174,10 @@ export class WasmExecutor implements Executor {
     set(args.logits_count, logits);
     set(args.logits, this.#logits);
     set(args.hidden, this.#hidden);
-    set(args.screen, screens && screens.length <= MOST_SCREENS ? this.#screens : 0);
+    set(args.screen, screened.length > 0 ? this.#screens : 0);
     set(args.counts, this.#counts);
     set(args.team, this.#teamAt);
-    screens?.slice(0, MOST_SCREENS).forEach((screen, i) => {
+    screened.forEach((screen, i) => {
       const layout = LAYOUT.bn_screen;
       const at = this.#screens + i * layout.size;
       const rows = this.#screens + MOST_SCREENS * layout.size + 4 * SCREEN_KEEP * i;
