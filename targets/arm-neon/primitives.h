@@ -303,6 +303,7 @@ static inline bn_i32 bn_quantise(int8_t *q, bn_f32 v) {
 static inline void bn_pause() { __asm__ __volatile__("yield"); }
 static inline void bn_prefetch(const void *p) { __builtin_prefetch(p); }
 static inline void bn_prefetch_far(const void *p) { __builtin_prefetch(p, 0, 2); }
+static inline void bn_prefetch_write(void *p) { __builtin_prefetch(p, 1); }
 
 #define BN_AHEAD 1024
 

@@ -309,9 +309,10 @@ static inline bn_i32 bn_quantise(int8_t *q, bn_f32 v) {
 
 static inline void bn_pause() {}
 // Fetches a line; the other one no further than to the second-level cache, for lines that lie apart: more of those can be
-// on their way at once.
+// on their way at once. And one that will be written.
 static inline void bn_prefetch(const void *) {}
 static inline void bn_prefetch_far(const void *) {}
+static inline void bn_prefetch_write(void *) {}
 
 // Bytes that prefetches run ahead of the loads of a stream.
 #define BN_AHEAD 1024

@@ -456,6 +456,7 @@ static inline void bn_pause() {
 }
 static inline void bn_prefetch(const void *) {}
 static inline void bn_prefetch_far(const void *) {}
+static inline void bn_prefetch_write(void *) {}
 
 #define BN_AHEAD 0
 

@@ -372,6 +372,7 @@ static inline bn_i32 bn_quantise(int8_t *q, bn_f32 v) {
 static inline void bn_pause() { _mm_pause(); }
 static inline void bn_prefetch(const void *p) { _mm_prefetch(static_cast<const char *>(p), _MM_HINT_T0); }
 static inline void bn_prefetch_far(const void *p) { _mm_prefetch(static_cast<const char *>(p), _MM_HINT_T1); }
+static inline void bn_prefetch_write(void *p) { __builtin_prefetch(p, 1); }
 
 #define BN_AHEAD 1024
 

@@ -15,6 +15,7 @@ export const x86Avx512vnni: CpuTarget = {
     '-mavx512dq',
     '-mavx512vl',
     '-mavx512vnni',
+    '-mprfchw',
     '-mno-avx512vbmi',
     '-mprefer-vector-width=512',
   ],

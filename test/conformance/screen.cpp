@@ -72,8 +72,10 @@ std::vector<float> screened(const float *hidden, const bn_screen *screens, int c
   args.screen = screens;
   args.counts = &counts;
   args.team = &team;
+  bn_work left[4] = {};
   const auto work = [&](int thread) {
-    bn_screened_head(&args, table.data(), coarse.data(), hidden, aligned, kScratch, thread);
+    bn_worker me = {left, thread, threads, 0};
+    bn_screened_head(&args, table.data(), coarse.data(), hidden, aligned, kScratch, me);
   };
 #if !defined(__wasm__)
   std::vector<std::thread> others;

@@ -36,83 +36,112 @@ inline void unpack(uint8_t *panel, const uint8_t *weights, int32_t group, int32_
   }
 }
 
-// Whether the codes come from the panel of all columns. If not, each block is unpacked where it is multiplied: a compiler
-// keeps small ones in registers.
-enum class Codes { in_panel, in_place };
+// Codes of the panel of all columns. Each tile of tokens fetches a part of what the next rows' panel is unpacked from.
+template <int Groups>
+class InPanel {
+public:
+  InPanel(const bn_bitlinear_args *args, const uint8_t *panel, int32_t group, int32_t token)
+      : panel_(panel), ahead_(args->weights + (group + Groups + token / kTokens % Groups) * kGroupBytes) {}
 
-template <int Groups, int Tokens, Codes codes>
-inline void tile(const bn_bitlinear_args *args, [[maybe_unused]] const uint8_t *panels, int32_t group, int32_t token) {
-  const int8_t *q = args->q + int64_t{token} * kSteps * 16;
-  [[maybe_unused]] alignas(64) uint8_t block[codes == Codes::in_place ? 24 * Groups * 64 : 1];
-  const uint8_t *weights = args->weights + group * kGroupBytes;
-  // What the next rows' panel is unpacked from: each tile of tokens fetches a part of it.
-  [[maybe_unused]] const uint8_t *ahead = weights + (Groups + token / kTokens % Groups) * kGroupBytes;
-    bn_dot_sum sum[Groups][Tokens];
+  const uint8_t *at(int32_t step) const {
+    bn_prefetch(ahead_ + int64_t{step} * 64);
+    return panel_ + int64_t{step} * 4 * Groups * 64;
+  }
+
+private:
+  const uint8_t *panel_, *ahead_;
+};
+
+// Codes that are unpacked where they are multiplied, block by block: a compiler keeps small ones in registers.
+template <int Groups>
+class InPlace {
+public:
+  InPlace(const bn_bitlinear_args *args, const uint8_t *, int32_t group, int32_t) : weights_(args->weights), group_(group) {}
+
+  const uint8_t *at(int32_t step) {
+    if (step % kBlockSteps == 0) unpack_block(step / kBlockSteps);
+    return block_ + step % kBlockSteps * 4 * Groups * 64;
+  }
+
+private:
+  void unpack_block(int32_t at) {
     BN_UNROLL for (int g = 0; g < Groups; ++g) {
-      BN_UNROLL for (int t = 0; t < Tokens; ++t) sum[g][t] = bn_dot_zero();
-    }
-    for (int32_t step = 0; step < kSteps; ++step) {
-      const uint8_t *panel;
-      if constexpr (codes == Codes::in_panel) {
-        panel = panels + int64_t{step} * 4 * Groups * 64;
-        bn_prefetch(ahead + int64_t{step} * 64);
-      } else {
-        if (step % kBlockSteps == 0) {
-          const int32_t at = step / kBlockSteps;
-          BN_UNROLL for (int g = 0; g < Groups; ++g) {
-            BN_UNROLL for (int line = 0; line < 320; line += 64) {
-              bn_prefetch_rows<Groups>(weights + g * kGroupBytes, int64_t{at} * 320 + line, kGroupBytes);
-            }
-          }
-          unpack<Groups>(block, args->weights, group, at);
-        }
-        panel = block + step % kBlockSteps * 4 * Groups * 64;
-      }
-      BN_QUADS for (int quad = 0; quad < 4; ++quad) {
-        bn_u8x64 weight[Groups];
-        BN_UNROLL for (int g = 0; g < Groups; ++g) weight[g] = bn_load_panel(panel + (quad * Groups + g) * 64);
-        BN_UNROLL for (int t = 0; t < Tokens; ++t) {
-          const bn_quad x = bn_load_quad(q + (int64_t{t} * kSteps + step) * 16 + quad * 4);
-          BN_UNROLL for (int g = 0; g < Groups; ++g) bn_dot_add(sum[g][t], weight[g], x);
-        }
+      BN_UNROLL for (int line = 0; line < 320; line += 64) {
+        bn_prefetch_rows<Groups>(weights_ + (group_ + g) * kGroupBytes, int64_t{at} * 320 + line, kGroupBytes);
       }
     }
+    unpack<Groups>(block_, weights_, group_, at);
+  }
+
+  const uint8_t *weights_;
+  int32_t group_;
+  alignas(64) uint8_t block_[24 * Groups * 64];
+};
+
+// sum += codes · q over sixteen columns
+template <int Groups, int Tokens>
+inline void multiply(bn_dot_sum (&sum)[Groups][Tokens], const uint8_t *panel, const int8_t *q) {
+  BN_QUADS for (int quad = 0; quad < 4; ++quad) {
+    bn_u8x64 weight[Groups];
+    BN_UNROLL for (int g = 0; g < Groups; ++g) weight[g] = bn_load_panel(panel + (quad * Groups + g) * 64);
+    BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+      const bn_quad x = bn_load_quad(q + int64_t{t} * kSteps * 16 + quad * 4);
+      BN_UNROLL for (int g = 0; g < Groups; ++g) bn_dot_add(sum[g][t], weight[g], x);
+    }
+  }
+}
+
+template <int Groups, int Tokens, template <int> class Codes>
+inline void tile(const bn_bitlinear_args *args, [[maybe_unused]] const uint8_t *panel, int32_t group, int32_t token) {
+  const int8_t *q = args->q + int64_t{token} * kSteps * 16;
+  float *const y = args->y + token * args->y_stride + int64_t{group} * 16;
+  // Lines that are written at the end, all at once, would be waited for.
+  BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+    BN_UNROLL for (int g = 0; g < Groups; ++g) bn_prefetch_write(y + t * args->y_stride + g * 16);
+  }
+
+  Codes<Groups> codes(args, panel, group, token);
+  bn_dot_sum sum[Groups][Tokens];
+  BN_UNROLL for (int g = 0; g < Groups; ++g) {
+    BN_UNROLL for (int t = 0; t < Tokens; ++t) sum[g][t] = bn_dot_zero();
+  }
+  for (int32_t step = 0; step < kSteps; ++step) multiply<Groups, Tokens>(sum, codes.at(step), q + step * 16);
+
   BN_UNROLL for (int t = 0; t < Tokens; ++t) {
     const bn_quant quant = args->quant[token + t];
-    float *y = args->y + (token + t) * args->y_stride + int64_t{group} * 16;
     BN_UNROLL for (int g = 0; g < Groups; ++g) {
       const float scale = args->group_scales[group + g] * quant.inverse_scale;
       const bn_i32x16 sums = bn_dot_total(sum[g][t]);
       if (args->accumulate) {
-        bn_add_rows(y + g * 16, sums, quant.sum, scale);
+        bn_add_rows(y + t * args->y_stride + g * 16, sums, quant.sum, scale);
       } else {
-        bn_store_rows(y + g * 16, sums, quant.sum, scale);
+        bn_store_rows(y + t * args->y_stride + g * 16, sums, quant.sum, scale);
       }
     }
   }
 }
 
 // All tokens, in tiles of kTokens, and smaller ones for what is left.
-template <int Groups, Codes codes>
-inline void tiles(const bn_bitlinear_args *args, const uint8_t *panels, int32_t group) {
+template <int Groups, template <int> class Codes>
+inline void tiles(const bn_bitlinear_args *args, const uint8_t *panel, int32_t group) {
   int32_t token = 0;
-  for (; token + kTokens <= args->tokens; token += kTokens) tile<Groups, kTokens, codes>(args, panels, group, token);
-  for (; token + 8 <= args->tokens; token += 8) tile<Groups, 8, codes>(args, panels, group, token);
-  for (; token + 4 <= args->tokens; token += 4) tile<Groups, 4, codes>(args, panels, group, token);
-  for (; token + 2 <= args->tokens; token += 2) tile<Groups, 2, codes>(args, panels, group, token);
-  for (; token + 1 <= args->tokens; token += 1) tile<Groups, 1, codes>(args, panels, group, token);
+  for (; token + kTokens <= args->tokens; token += kTokens) tile<Groups, kTokens, Codes>(args, panel, group, token);
+  for (; token + 8 <= args->tokens; token += 8) tile<Groups, 8, Codes>(args, panel, group, token);
+  for (; token + 4 <= args->tokens; token += 4) tile<Groups, 4, Codes>(args, panel, group, token);
+  for (; token + 2 <= args->tokens; token += 2) tile<Groups, 2, Codes>(args, panel, group, token);
+  for (; token + 1 <= args->tokens; token += 1) tile<Groups, 1, Codes>(args, panel, group, token);
 }
 
 template <int Groups>
 void rows(const bn_bitlinear_args *args, int32_t group) {
   if (args->tokens <= kTokens) {
-    tiles<Groups, Codes::in_place>(args, nullptr, group);
+    tiles<Groups, InPlace>(args, nullptr, group);
     return;
   }
   for (int32_t block = 0; block < kBlocks; ++block) {
     unpack<Groups>(args->scratch + int64_t{block} * 24 * Groups * 64, args->weights, group, block);
   }
-  tiles<Groups, Codes::in_panel>(args, args->scratch, group);
+  tiles<Groups, InPanel>(args, args->scratch, group);
 }
 
 } // namespace

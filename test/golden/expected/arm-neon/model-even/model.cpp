@@ -30,7 +30,7 @@ constexpr int64_t kHidden = 576;
 inline const float *floats(const uint8_t *p) { return reinterpret_cast<const float *>(p); }
 
 int64_t workspace_bytes(int32_t tokens, int32_t threads) {
-  return tokens * kTokenBytes + threads * kScratchBytes + kSharedBytes;
+  return tokens * kTokenBytes + threads * (kScratchBytes + int64_t{sizeof(bn_work)}) + kSharedBytes;
 }
 
 void step(const bn_step_args *args, int32_t thread) {
@@ -50,7 +50,10 @@ void step(const bn_step_args *args, int32_t thread) {
   float *hidden = reinterpret_cast<float *>(args->workspace + count * kHidden);
   uint8_t *scratch = args->workspace + count * kTokenBytes + thread * kScratchBytes;
   float *row = reinterpret_cast<float *>(scratch);
-  float *shared = reinterpret_cast<float *>(args->workspace + count * kTokenBytes + threads * kScratchBytes);
+  bn_work *work = reinterpret_cast<bn_work *>(args->workspace + count * kTokenBytes + threads * kScratchBytes);
+  float *shared = reinterpret_cast<float *>(work + threads);
+  bn_worker me = {work, thread, threads, 0};
+  work[thread].left = 0;
 
   // x = embedding of each token, and the angles of its position
   for (int32_t t = mine.begin; t < mine.end; ++t) {
@@ -76,11 +79,13 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 576, floats(layer_weights + 512), q, quant,
           qkv, 192, count, 0, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(12, 1, thread, threads);
-        bn_bitlinear_i2_gemv_m192k128_t16x128x1__arm_neon(&linear, groups.begin, groups.end);
+        bn_share_out(me, 12, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m192k128_t16x128x1__arm_neon(&linear, groups.begin, groups.end);
+        });
       } else {
-        const bn_range groups = bn_share(12, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m192k128_t16x128x6__arm_neon(&linear, groups.begin, groups.end);
+        bn_share_out(me, 12, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemm_m192k128_t16x128x6__arm_neon(&linear, groups.begin, groups.end);
+        });
       }
     }
     bn_barrier(args->team);
@@ -90,7 +95,7 @@ void step(const bn_step_args *args, int32_t thread) {
     bn_barrier(args->team);
 
     // attended = attention of the queries over the cache
-    bn_attention(args, layer, qkv, attended, row, shared, thread);
+    bn_attention(args, layer, qkv, attended, row, shared, me);
     bn_barrier(args->team);
 
     // attn_sub_norm of attended, to int8
@@ -107,11 +112,13 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 7296, floats(layer_weights + 7232), q, quant,
           x, 128, count, 1, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(8, 1, thread, threads);
-        bn_bitlinear_i2_gemv_m128k128_t16x128x1__arm_neon(&linear, groups.begin, groups.end);
+        bn_share_out(me, 8, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m128k128_t16x128x1__arm_neon(&linear, groups.begin, groups.end);
+        });
       } else {
-        const bn_range groups = bn_share(8, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m128k128_t16x128x6__arm_neon(&linear, groups.begin, groups.end);
+        bn_share_out(me, 8, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemm_m128k128_t16x128x6__arm_neon(&linear, groups.begin, groups.end);
+        });
       }
     }
     bn_barrier(args->team);
@@ -130,11 +137,13 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 11968, floats(layer_weights + 11904), q, quant,
           gate_up, 512, count, 0, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(16, 1, thread, threads);
-        bn_bitlinear_i2_gemv_m256k128_t16x128x1__arm_neon(&linear, groups.begin, groups.end);
+        bn_share_out(me, 16, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m256k128_t16x128x1__arm_neon(&linear, groups.begin, groups.end);
+        });
       } else {
-        const bn_range groups = bn_share(16, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m256k128_t16x128x6__arm_neon(&linear, groups.begin, groups.end);
+        bn_share_out(me, 16, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemm_m256k128_t16x128x6__arm_neon(&linear, groups.begin, groups.end);
+        });
       }
     }
     bn_barrier(args->team);
@@ -154,19 +163,21 @@ void step(const bn_step_args *args, int32_t thread) {
         bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__arm_neon_listed(&linear, rows + share.begin, share.end - share.begin);
         if (args->counts != nullptr && thread == 0 && active < 256) args->counts->zeros += 256 - active;
       } else {
-        const bn_range groups = bn_share(16, 1, thread, threads);
-        bn_bitlinear_i2_rows_gemm_m256k128_t16x128x6__arm_neon(&linear, groups.begin, groups.end);
+        bn_share_out(me, 16, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_rows_gemm_m256k128_t16x128x6__arm_neon(&linear, groups.begin, groups.end);
+        });
       }
     }
     bn_barrier(args->team);
 
     // relu2(gate) * up, ffn_sub_norm, to int8
-    for (int32_t t = mine.begin; t < mine.end; ++t) {
+    bn_share_out(me, count, 1, [&](bn_range tokens) {
+      const int32_t t = tokens.begin;
       const float *gate = gate_up + int64_t{t} * 512;
       bn_relu2_gate<256>(row, gate, gate + 256);
       bn_rms_norm<256>(row, row, floats(layer_weights + 36608), 256, kEpsilon);
       bn_quantise_row<256>(q + int64_t{t} * 256, &quant[t], row);
-    }
+    });
     bn_barrier(args->team);
 
     // x += down weights · q; of few tokens, without the columns that meet zeros
@@ -184,8 +195,9 @@ void step(const bn_step_args *args, int32_t thread) {
         const bn_range groups = bn_share(8, 1, thread, threads);
         bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__arm_neon_total(&linear, args->workspace + count * kTokenBytes, kScratchBytes, threads, groups.begin, groups.end);
       } else {
-        const bn_range groups = bn_share(8, 4, thread, threads);
-        bn_bitlinear_i2_columns_gemm_m128k256_t16x256x6__arm_neon(&linear, groups.begin, groups.end);
+        bn_share_out(me, 8, 4, [&](bn_range groups) {
+          bn_bitlinear_i2_columns_gemm_m128k256_t16x256x6__arm_neon(&linear, groups.begin, groups.end);
+        });
       }
     }
     bn_barrier(args->team);
@@ -205,8 +217,9 @@ void step(const bn_step_args *args, int32_t thread) {
 
   // logits = head · hidden
   if (args->logits_count > 0) {
-    const bn_range rows = bn_share(96, 4, thread, threads);
-    bn_head(args->logits, weights + 0, hidden, args->logits_count, rows.begin, rows.end, row);
+    bn_share_out(me, 96, 16, [&](bn_range rows) {
+      bn_head(args->logits, weights + 0, hidden, args->logits_count, rows.begin, rows.end, row);
+    });
   }
   bn_barrier(args->team);
 }

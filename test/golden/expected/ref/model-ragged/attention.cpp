@@ -283,8 +283,7 @@ void attend(const Slot<Cache> cache, int32_t head, int32_t first_position, const
 // they score, and then the dimensions of all heads as they mix. Scores lie in what `shared` points to.
 template <typename Cache>
 void attend_evenly(const bn_step_args *args, int32_t layer, const float *qkv, float *out, float *scratch,
-                   float *shared, int32_t thread) {
-  const int32_t threads = static_cast<int32_t>(args->team->threads);
+                   float *shared, const bn_worker &me) {
   const bn_token &token = args->tokens[0];
   const int32_t length = token.position + 1, end = static_cast<int32_t>(padded(length));
   float *mixed = scratch + kRun * kRow, *weights = mixed + kGroup * kRow;
@@ -297,7 +296,7 @@ void attend_evenly(const bn_step_args *args, int32_t layer, const float *qkv, fl
 
   // In units of sixteen positions, head after head.
   const int32_t units = (end) / 16;
-  const bn_range scored = bn_share(kKvHeads * units, 1, thread, threads);
+  const bn_range scored = bn_share(kKvHeads * units, 1, me.thread, me.threads);
   for (int32_t unit = scored.begin; unit < scored.end;) {
     const int32_t head = unit / units, first = unit % units;
     const int32_t last = scored.end - unit < units - first ? first + scored.end - unit : units;
@@ -308,7 +307,7 @@ void attend_evenly(const bn_step_args *args, int32_t layer, const float *qkv, fl
 
   // In units of a few dimensions.
   constexpr int kUnit = kWide * 16, kUnits = kRow / kUnit;
-  const bn_range mine = bn_share(kKvHeads * kUnits, 1, thread, threads);
+  const bn_range mine = bn_share(kKvHeads * kUnits, 1, me.thread, me.threads);
   for (int32_t unit = mine.begin; unit < mine.end;) {
     const int32_t head = unit / kUnits, first = unit % kUnits;
     const int32_t last = mine.end - unit < kUnits - first ? first + mine.end - unit : kUnits;
@@ -343,30 +342,40 @@ inline bool same_sequence(const bn_step_args *args, int32_t token) {
          args->tokens[token].sequence == args->tokens[token + kTokens - 1].sequence;
 }
 
+// Tokens that are attended to together are a block. Of the first `most` blocks: how many there are, and their tokens.
+struct Blocks {
+  int32_t count, tokens;
+};
+
+inline Blocks first_blocks(const bn_step_args *args, int32_t most) {
+  Blocks blocks = {0, 0};
+  for (; blocks.count < most && blocks.tokens < args->token_count; ++blocks.count) {
+    blocks.tokens += same_sequence(args, blocks.tokens) ? kTokens : 1;
+  }
+  return blocks;
+}
+
 template <typename Cache>
 void attend_all(const bn_step_args *args, int32_t layer, const float *qkv, float *out, float *scratch, float *shared,
-                int32_t thread) {
+                bn_worker &me) {
   if (args->token_count == 1 && kKvHeads % args->team->threads != 0) {
-    attend_evenly<Cache>(args, layer, qkv, out, scratch, shared, thread);
+    attend_evenly<Cache>(args, layer, qkv, out, scratch, shared, me);
     return;
   }
-  uint32_t task = 0;
-  for (int32_t token = 0; token < args->token_count;) {
+  // In blocks of tokens, head after head: a thread meets the keys and values of few heads.
+  const int32_t blocks = first_blocks(args, args->token_count).count;
+  bn_share_out(me, kKvHeads * blocks, 1, [&](bn_range task) {
+    const int32_t head = task.begin / blocks, token = first_blocks(args, task.begin % blocks).tokens;
     const bn_token &first = args->tokens[token];
-    const bool block = same_sequence(args, token);
-    for (int32_t head = 0; head < kKvHeads; ++head, ++task) {
-      if (task % args->team->threads != static_cast<uint32_t>(thread)) continue;
-      const Slot<Cache> cache = slot<Cache>(args, first.sequence, layer, head);
-      const float *token_qkv = qkv + int64_t{token} * kQkv;
-      float *token_out = out + int64_t{token} * kOut;
-      if (block) {
-        attend<Cache, kTokens>(cache, head, first.position, token_qkv, token_out, scratch);
-      } else {
-        attend<Cache, 1>(cache, head, first.position, token_qkv, token_out, scratch);
-      }
+    const Slot<Cache> cache = slot<Cache>(args, first.sequence, layer, head);
+    const float *token_qkv = qkv + int64_t{token} * kQkv;
+    float *token_out = out + int64_t{token} * kOut;
+    if (same_sequence(args, token)) {
+      attend<Cache, kTokens>(cache, head, first.position, token_qkv, token_out, scratch);
+    } else {
+      attend<Cache, 1>(cache, head, first.position, token_qkv, token_out, scratch);
     }
-    token += block ? kTokens : 1;
-  }
+  });
 }
 
 } // namespace
@@ -398,10 +407,10 @@ void bn_rope_store(const bn_step_args *args, int32_t layer, float *qkv, const fl
 }
 
 void bn_attention(const bn_step_args *args, int32_t layer, const float *qkv, float *out, float *scratch, float *shared,
-                  int32_t thread) {
+                  bn_worker &me) {
   if (args->kv_type == BN_KV_F16) {
-    attend_all<uint16_t>(args, layer, qkv, out, scratch, shared, thread);
+    attend_all<uint16_t>(args, layer, qkv, out, scratch, shared, me);
   } else {
-    attend_all<float>(args, layer, qkv, out, scratch, shared, thread);
+    attend_all<float>(args, layer, qkv, out, scratch, shared, me);
   }
 }

@@ -29,7 +29,7 @@ constexpr int64_t kHidden = 512;
 inline const float *floats(const uint8_t *p) { return reinterpret_cast<const float *>(p); }
 
 int64_t workspace_bytes(int32_t tokens, int32_t threads) {
-  return tokens * kTokenBytes + threads * kScratchBytes + kSharedBytes;
+  return tokens * kTokenBytes + threads * (kScratchBytes + int64_t{sizeof(bn_work)}) + kSharedBytes;
 }
 
 void step(const bn_step_args *args, int32_t thread) {
@@ -49,7 +49,10 @@ void step(const bn_step_args *args, int32_t thread) {
   float *hidden = reinterpret_cast<float *>(args->workspace + count * kHidden);
   uint8_t *scratch = args->workspace + count * kTokenBytes + thread * kScratchBytes;
   float *row = reinterpret_cast<float *>(scratch);
-  float *shared = reinterpret_cast<float *>(args->workspace + count * kTokenBytes + threads * kScratchBytes);
+  bn_work *work = reinterpret_cast<bn_work *>(args->workspace + count * kTokenBytes + threads * kScratchBytes);
+  float *shared = reinterpret_cast<float *>(work + threads);
+  bn_worker me = {work, thread, threads, 0};
+  work[thread].left = 0;
 
   // x = embedding of each token, and the angles of its position
   for (int32_t t = mine.begin; t < mine.end; ++t) {
@@ -75,11 +78,13 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 512, floats(layer_weights + 448), q, quant,
           qkv, 240, count, 0, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(15, 1, thread, threads);
-        bn_bitlinear_i2_gemv_m240k100_t16x112x1__ref(&linear, groups.begin, groups.end);
+        bn_share_out(me, 15, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m240k100_t16x112x1__ref(&linear, groups.begin, groups.end);
+        });
       } else {
-        const bn_range groups = bn_share(15, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m240k100_t16x112x4__ref(&linear, groups.begin, groups.end);
+        bn_share_out(me, 15, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemm_m240k100_t16x112x4__ref(&linear, groups.begin, groups.end);
+        });
       }
     }
     bn_barrier(args->team);
@@ -89,7 +94,7 @@ void step(const bn_step_args *args, int32_t thread) {
     bn_barrier(args->team);
 
     // attended = attention of the queries over the cache
-    bn_attention(args, layer, qkv, attended, row, shared, thread);
+    bn_attention(args, layer, qkv, attended, row, shared, me);
     for (int32_t t = mine.begin; t < mine.end; ++t) {
       for (int i = 72; i < 80; ++i) attended[int64_t{t} * 80 + i] = 0.0f;
     }
@@ -108,11 +113,13 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 7296, floats(layer_weights + 7232), q, quant,
           x, 112, count, 1, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(7, 1, thread, threads);
-        bn_bitlinear_i2_gemv_m112k72_t16x80x1__ref(&linear, groups.begin, groups.end);
+        bn_share_out(me, 7, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m112k72_t16x80x1__ref(&linear, groups.begin, groups.end);
+        });
       } else {
-        const bn_range groups = bn_share(7, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m112k72_t16x80x4__ref(&linear, groups.begin, groups.end);
+        bn_share_out(me, 7, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemm_m112k72_t16x80x4__ref(&linear, groups.begin, groups.end);
+        });
       }
     }
     bn_barrier(args->team);
@@ -131,21 +138,24 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 10048, floats(layer_weights + 9984), q, quant,
           gate_up, 192, count, 0, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(12, 1, thread, threads);
-        bn_bitlinear_i2_gemv_m192k100_t16x112x1__ref(&linear, groups.begin, groups.end);
+        bn_share_out(me, 12, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m192k100_t16x112x1__ref(&linear, groups.begin, groups.end);
+        });
       } else {
-        const bn_range groups = bn_share(12, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m192k100_t16x112x4__ref(&linear, groups.begin, groups.end);
+        bn_share_out(me, 12, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemm_m192k100_t16x112x4__ref(&linear, groups.begin, groups.end);
+        });
       }
     }
     bn_barrier(args->team);
 
     // silu(gate) * up, to int8
-    for (int32_t t = mine.begin; t < mine.end; ++t) {
+    bn_share_out(me, count, 1, [&](bn_range tokens) {
+      const int32_t t = tokens.begin;
       const float *gate = gate_up + int64_t{t} * 192;
       bn_silu_gate<96>(row, gate, gate + 96);
       bn_quantise_row<96>(q + int64_t{t} * 96, &quant[t], row);
-    }
+    });
     bn_barrier(args->team);
 
     // x += down weights · q
@@ -154,11 +164,13 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 15488, floats(layer_weights + 15424), q, quant,
           x, 112, count, 1, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(7, 1, thread, threads);
-        bn_bitlinear_i2_gemv_m112k90_t16x96x1__ref(&linear, groups.begin, groups.end);
+        bn_share_out(me, 7, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m112k90_t16x96x1__ref(&linear, groups.begin, groups.end);
+        });
       } else {
-        const bn_range groups = bn_share(7, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m112k90_t16x96x4__ref(&linear, groups.begin, groups.end);
+        bn_share_out(me, 7, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemm_m112k90_t16x96x4__ref(&linear, groups.begin, groups.end);
+        });
       }
     }
     bn_barrier(args->team);
@@ -178,8 +190,9 @@ void step(const bn_step_args *args, int32_t thread) {
 
   // logits = head · hidden
   if (args->logits_count > 0) {
-    const bn_range rows = bn_share(97, 4, thread, threads);
-    bn_head(args->logits, weights + 19456, hidden, args->logits_count, rows.begin, rows.end, row);
+    bn_share_out(me, 97, 16, [&](bn_range rows) {
+      bn_head(args->logits, weights + 19456, hidden, args->logits_count, rows.begin, rows.end, row);
+    });
   }
   bn_barrier(args->team);
 }

@@ -5,6 +5,8 @@
 
 #include "abi.h"
 
+struct bn_worker; // team.h
+
 // Ternary kernels. A GEMV takes one token, a GEMM any number. Some GEMVs compute listed rows only, or sums of listed columns
 // that are totalled over `threads` threads, `stride` bytes apart.
 void bn_bitlinear_i2_gemv_m240k100_t16x112x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
@@ -24,7 +26,7 @@ int64_t bn_kv_bytes(int32_t kv_type, int32_t kv_capacity);
 void bn_rope_angles(float *angles, int32_t position);
 void bn_rope_store(const bn_step_args *args, int32_t layer, float *qkv, const float *angles, int32_t thread);
 void bn_attention(const bn_step_args *args, int32_t layer, const float *qkv, float *out, float *scratch, float *shared,
-                  int32_t thread);
+                  bn_worker &me);
 
 // head.cpp: logits[t][row] = head[row] . hidden[t] for rows row_begin to row_end
 void bn_head(float *logits, const uint8_t *table, const float *hidden, int32_t tokens, int32_t row_begin,

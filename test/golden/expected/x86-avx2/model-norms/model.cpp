@@ -43,7 +43,7 @@ constexpr int64_t kHidden = 576;
 inline const float *floats(const uint8_t *p) { return reinterpret_cast<const float *>(p); }
 
 int64_t workspace_bytes(int32_t tokens, int32_t threads) {
-  return tokens * kTokenBytes + threads * kScratchBytes + kSharedBytes;
+  return tokens * kTokenBytes + threads * (kScratchBytes + int64_t{sizeof(bn_work)}) + kSharedBytes;
 }
 
 void step(const bn_step_args *args, int32_t thread) {
@@ -76,7 +76,10 @@ void step(const bn_step_args *args, int32_t thread) {
   float *hidden = reinterpret_cast<float *>(args->workspace + count * kHidden);
   uint8_t *scratch = args->workspace + count * kTokenBytes + thread * kScratchBytes;
   float *row = reinterpret_cast<float *>(scratch);
-  float *shared = reinterpret_cast<float *>(args->workspace + count * kTokenBytes + threads * kScratchBytes);
+  bn_work *work = reinterpret_cast<bn_work *>(args->workspace + count * kTokenBytes + threads * kScratchBytes);
+  float *shared = reinterpret_cast<float *>(work + threads);
+  bn_worker me = {work, thread, threads, 0};
+  work[thread].left = 0;
 
   // x = embedding of each token * 8.485280990600586f, and the angles of its position
   for (int32_t t = mine.begin; t < mine.end; ++t) {
@@ -124,11 +127,13 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 1344, floats(layer_weights + 1280), query_q, query_quant,
           qkv, 192, count, 0, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(6, 2, thread, threads);
-        bn_bitlinear_i2_gemv_m96k72_t32x80x1__x86_avx2(&linear, groups.begin, groups.end);
+        bn_share_out(me, 6, 2, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m96k72_t32x80x1__x86_avx2(&linear, groups.begin, groups.end);
+        });
       } else {
-        const bn_range groups = bn_share(6, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m96k72_t16x80x4__x86_avx2(&linear, groups.begin, groups.end);
+        bn_share_out(me, 6, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemm_m96k72_t16x80x4__x86_avx2(&linear, groups.begin, groups.end);
+        });
       }
     }
 
@@ -138,11 +143,13 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 3328, floats(layer_weights + 3264), key_q, key_quant,
           qkv + 96, 192, count, 0, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(3, 2, thread, threads);
-        bn_bitlinear_i2_gemv_m48k72_t32x80x1__x86_avx2(&linear, groups.begin, groups.end);
+        bn_share_out(me, 3, 2, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m48k72_t32x80x1__x86_avx2(&linear, groups.begin, groups.end);
+        });
       } else {
-        const bn_range groups = bn_share(3, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m48k72_t16x80x4__x86_avx2(&linear, groups.begin, groups.end);
+        bn_share_out(me, 3, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemm_m48k72_t16x80x4__x86_avx2(&linear, groups.begin, groups.end);
+        });
       }
     }
 
@@ -152,11 +159,13 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 4352, floats(layer_weights + 4288), value_q, value_quant,
           qkv + 144, 192, count, 0, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(3, 2, thread, threads);
-        bn_bitlinear_i2_gemv_m48k72_t32x80x1__x86_avx2(&linear, groups.begin, groups.end);
+        bn_share_out(me, 3, 2, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m48k72_t32x80x1__x86_avx2(&linear, groups.begin, groups.end);
+        });
       } else {
-        const bn_range groups = bn_share(3, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m48k72_t16x80x4__x86_avx2(&linear, groups.begin, groups.end);
+        bn_share_out(me, 3, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemm_m48k72_t16x80x4__x86_avx2(&linear, groups.begin, groups.end);
+        });
       }
     }
     bn_barrier(args->team);
@@ -167,7 +176,7 @@ void step(const bn_step_args *args, int32_t thread) {
     bn_barrier(args->team);
 
     // attended = attention of the queries over the cache
-    bn_attention(args, layer, kLocal[layer] ? 20 : INT32_MAX, qkv, attended, row, shared, thread);
+    bn_attention(args, layer, kLocal[layer] ? 20 : INT32_MAX, qkv, attended, row, shared, me);
     bn_barrier(args->team);
 
     // attn_output_norm_in of attended, to int8
@@ -184,11 +193,13 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 6016, floats(layer_weights + 5952), q, quant,
           projected, 80, count, 0, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(5, 2, thread, threads);
-        bn_bitlinear_i2_gemv_m80k96_t32x96x1__x86_avx2(&linear, groups.begin, groups.end);
+        bn_share_out(me, 5, 2, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m80k96_t32x96x1__x86_avx2(&linear, groups.begin, groups.end);
+        });
       } else {
-        const bn_range groups = bn_share(5, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m80k96_t16x96x4__x86_avx2(&linear, groups.begin, groups.end);
+        bn_share_out(me, 5, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemm_m80k96_t16x96x4__x86_avx2(&linear, groups.begin, groups.end);
+        });
       }
     }
     bn_barrier(args->team);
@@ -227,11 +238,13 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 9280, floats(layer_weights + 9216), gate_q, gate_quant,
           gate_up, 192, count, 0, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(6, 2, thread, threads);
-        bn_bitlinear_i2_gemv_m96k72_t32x80x1__x86_avx2(&linear, groups.begin, groups.end);
+        bn_share_out(me, 6, 2, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m96k72_t32x80x1__x86_avx2(&linear, groups.begin, groups.end);
+        });
       } else {
-        const bn_range groups = bn_share(6, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m96k72_t16x80x4__x86_avx2(&linear, groups.begin, groups.end);
+        bn_share_out(me, 6, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemm_m96k72_t16x80x4__x86_avx2(&linear, groups.begin, groups.end);
+        });
       }
     }
 
@@ -241,22 +254,25 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 11264, floats(layer_weights + 11200), up_q, up_quant,
           gate_up + 96, 192, count, 0, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(6, 2, thread, threads);
-        bn_bitlinear_i2_gemv_m96k72_t32x80x1__x86_avx2(&linear, groups.begin, groups.end);
+        bn_share_out(me, 6, 2, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m96k72_t32x80x1__x86_avx2(&linear, groups.begin, groups.end);
+        });
       } else {
-        const bn_range groups = bn_share(6, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m96k72_t16x80x4__x86_avx2(&linear, groups.begin, groups.end);
+        bn_share_out(me, 6, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemm_m96k72_t16x80x4__x86_avx2(&linear, groups.begin, groups.end);
+        });
       }
     }
     bn_barrier(args->team);
 
     // gelu(gate) * up, ffn_down_norm_in, to int8
-    for (int32_t t = mine.begin; t < mine.end; ++t) {
+    bn_share_out(me, count, 1, [&](bn_range tokens) {
+      const int32_t t = tokens.begin;
       const float *gate = gate_up + int64_t{t} * 192;
       bn_gelu_gate<96>(row, gate, gate + 96);
       bn_rms_norm<96>(row, row, floats(layer_weights + 13184), 90, kEpsilon);
       bn_quantise_row<96>(q + int64_t{t} * 96, &quant[t], row);
-    }
+    });
     bn_barrier(args->team);
 
     // projected = down weights · q
@@ -265,11 +281,13 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 13632, floats(layer_weights + 13568), q, quant,
           projected, 80, count, 0, scratch};
       if (count == 1) {
-        const bn_range groups = bn_share(5, 2, thread, threads);
-        bn_bitlinear_i2_gemv_m80k90_t32x96x1__x86_avx2(&linear, groups.begin, groups.end);
+        bn_share_out(me, 5, 2, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m80k90_t32x96x1__x86_avx2(&linear, groups.begin, groups.end);
+        });
       } else {
-        const bn_range groups = bn_share(5, 1, thread, threads);
-        bn_bitlinear_i2_gemm_m80k90_t16x96x4__x86_avx2(&linear, groups.begin, groups.end);
+        bn_share_out(me, 5, 1, [&](bn_range groups) {
+          bn_bitlinear_i2_gemm_m80k90_t16x96x4__x86_avx2(&linear, groups.begin, groups.end);
+        });
       }
     }
     bn_barrier(args->team);
@@ -297,8 +315,9 @@ void step(const bn_step_args *args, int32_t thread) {
 
   // logits = head · hidden
   if (args->logits_count > 0) {
-    const bn_range rows = bn_share(96, 4, thread, threads);
-    bn_head(args->logits, weights + 0, hidden, args->logits_count, rows.begin, rows.end, row);
+    bn_share_out(me, 96, 16, [&](bn_range rows) {
+      bn_head(args->logits, weights + 0, hidden, args->logits_count, rows.begin, rows.end, row);
+    });
   }
   bn_barrier(args->team);
 }
