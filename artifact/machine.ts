@@ -4,6 +4,9 @@ import { readFileSync } from 'node:fs';
 /** The architecture of programs for WebAssembly: every machine has it, in Node or in a browser. */
 export const WASM = 'wasm32';
 
+/** What targets have for an architecture that run wherever there is WebGPU. */
+export const WEBGPU = 'webgpu';
+
 /** The machine as kernels see it. */
 export interface Machine {
   /** `x86-64`, `aarch64`, or Node's own name for anything else. */

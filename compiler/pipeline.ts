@@ -1,5 +1,5 @@
 import { BitnetError } from '../errors.ts';
-import { cuda, type GpuTarget, isGpu, parseTargets, type Target } from '../targets/index.ts';
+import { cuda, type GpuTarget, isGpu, parseTargets, type Target, webgpu } from '../targets/index.ts';
 import { type BuildOptions, type BuiltArtifact, buildArtifact, type Program } from './build/artifact.ts';
 import { findGpuCompiler } from './build/find-gpu-compiler.ts';
 import type { GpuCompiler } from './build/gpu-compiler.ts';
@@ -7,6 +7,7 @@ import { gpuProgram, parseArchitectures } from './build/gpu-program.ts';
 import { cpuProgram } from './build/library.ts';
 import { ownGpus } from './build/own-gpus.ts';
 import { type Compiler, findCompiler } from './build/toolchain.ts';
+import { webGpuProgram } from './build/webgpu-program.ts';
 import { resolveModel } from './hub/resolve.ts';
 import { type ImportOptions, importModel } from './import/index.ts';
 import type { ModelIR } from './ir/model.ts';
@@ -15,10 +16,12 @@ import type { KernelSection } from './kernels/config.ts';
 import { sectionsOf } from './passes/choose-kernels.ts';
 import { type PlanRequest, planForGpu, planModel } from './passes/index.ts';
 import { selectGpuKernels } from './passes/select-gpu-kernels.ts';
+import { selectWebGpuKernels } from './passes/select-webgpu-kernels.ts';
 import { type Choice, distinctKernels, selectKernels } from './passes/select-kernels.ts';
 import { checkGpus } from './passes/share-gpus.ts';
 import { renderCuda } from './render/cuda/index.ts';
 import { renderSources, type Source } from './render/index.ts';
+import { renderWebGpu, shaderSources } from './render/wgsl/index.ts';
 import { systemErrors } from './system-errors.ts';
 import { applyTuned, gpuSite, type TunedRequest } from './tune/apply.ts';
 
@@ -26,7 +29,7 @@ import { applyTuned, gpuSite, type TunedRequest } from './tune/apply.ts';
 export type LowerOptions = ImportOptions & PlanRequest;
 
 export interface CompileOptions extends Partial<BuildOptions>, LowerOptions {
-  /** `native` (the best for this machine), `all` CPU targets, ids with commas, or `cuda`. Default `native`. */
+  /** `native` (the best for this machine), `all` CPU targets, ids with commas, `cuda`, or `webgpu`. Default `native`. */
   readonly target?: string;
   /** Threads that it will run on, where that is known: what was tuned for other ones is stale. */
   readonly threads?: number;
@@ -71,6 +74,10 @@ export async function lowerModel(
 ): Promise<Stages> {
   const ir = await importModel(await resolveModel(source), options);
   if (isGpu(target)) {
+    if (target.id === webgpu.id) {
+      const plan = planForGpu(ir, options);
+      return { ir, plan, kernels: selectWebGpuKernels(plan), sections: [], sources: shaderSources(renderWebGpu(plan)) };
+    }
     const { plan, kernels, sources } = await lowerForGpu(ir, options);
     return { ir, plan, kernels, sections: [], sources };
   }
@@ -127,6 +134,13 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
       const built = await buildArtifact(ir, lowered.plan, [program], { out, onProgress, signal });
       const kernels = distinctKernels(lowered.kernels).map(({ name }) => name);
       return { ...built, kernels, sections: [], tuned: lowered.files, notices: lowered.notices, skipped: [] };
+    }
+    if (wanted === webgpu.id) {
+      const plan = planForGpu(ir, options);
+      const program = webGpuProgram(plan);
+      const built = await buildArtifact(ir, plan, [program], { out, onProgress, signal });
+      const kernels = distinctKernels(program.choices).map(({ name }) => name);
+      return { ...built, kernels, sections: [], tuned: [], notices: [], skipped: [] };
     }
     const { toolchains, skipped } = await findToolchains(parseTargets(wanted), wanted === 'all');
     const { request, files, notices } = await applyTuned(ir, toolchains, options);

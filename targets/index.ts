@@ -5,14 +5,19 @@ import { cuda } from './cuda/target.ts';
 import { ref } from './ref/target.ts';
 import { canRun, type GpuTarget, type Target } from './target.ts';
 import { wasmSimd128 } from './wasm-simd128/target.ts';
+import { webgpu } from './webgpu/target.ts';
 import { x86Avx2 } from './x86-avx2/target.ts';
 import { x86Avx512vnni } from './x86-avx512vnni/target.ts';
 
 export { cuda } from './cuda/target.ts';
+export { webgpu } from './webgpu/target.ts';
 export { type CpuTarget, canRun, type GpuTarget, isGpu, type Target } from './target.ts';
 
 /** Every target but the GPUs', the portable one first. Selection, tests and benches take theirs from here. */
 export const targets: readonly Target[] = [ref, x86Avx2, x86Avx512vnni, armNeon, wasmSimd128];
+
+/** Those for GPUs. */
+export const gpuTargets: readonly GpuTarget[] = [cuda, webgpu];
 
 /** The best target for a machine. */
 export function nativeTarget(machine: Machine = probeMachine()): Target {
@@ -27,25 +32,28 @@ export function nativeTarget(machine: Machine = probeMachine()): Target {
 export function parseTargets(text: string): Target[] {
   if (text === 'all') return [...targets];
   const ids = text.split(',').map((id) => (id.trim() === 'native' ? nativeTarget().id : id.trim()));
-  if (ids.includes(cuda.id)) {
-    throw new BitnetError(`target ${cuda.id} packs weights in a way of its own`, { hint: 'compile for it by itself' });
+  const gpu = gpuTargets.find(({ id }) => ids.includes(id));
+  if (gpu) {
+    throw new BitnetError(`target ${gpu.id} packs weights in a way of its own`, { hint: 'compile for it by itself' });
   }
   return [...new Set(ids)].map((id) => {
     const target = targets.find((candidate) => candidate.id === id);
     if (target) return target;
     throw new BitnetError(`there is no target '${id}'`, {
-      hint: `targets: ${[...targets, cuda].map((candidate) => candidate.id).join(', ')}, or native, or all`,
+      hint: `targets: ${[...targets, ...gpuTargets].map((candidate) => candidate.id).join(', ')}, or native, or all`,
     });
   });
 }
 
-/** As parseTargets, and the target for GPUs, by itself. */
-export const parseAnyTargets = (text: string): (Target | GpuTarget)[] =>
-  text.trim() === cuda.id ? [cuda] : parseTargets(text);
+/** As parseTargets, and a target for GPUs, by itself. */
+export function parseAnyTargets(text: string): (Target | GpuTarget)[] {
+  const gpu = gpuTargets.find(({ id }) => id === text.trim());
+  return gpu ? [gpu] : parseTargets(text);
+}
 
 /** Refuses, with a BitnetError, a target that this machine cannot run: before a program is built for it. */
 export function requireRunnable(id: string): void {
-  if (id === cuda.id) return; // the engine says why, once it has asked the driver
+  if (gpuTargets.some((gpu) => gpu.id === id)) return; // the engine says why, once it has asked the driver
   const [target, ...more] = parseTargets(id);
   if (more.length > 0) throw new BitnetError(`a model runs on one target, not on '${id}'`);
   const machine = probeMachine();

@@ -7,7 +7,7 @@ const SUFFIX = '.hbs';
 const OPTIONS: CompileOptions = { noEscape: true, strict: true, preventIndent: false };
 
 /** What templates are written in: folders of `templates`. */
-export type Language = 'cpp' | 'cuda';
+export type Language = 'cpp' | 'cuda' | 'wgsl';
 
 /** The folder of the templates of a language. */
 export const templateFolder = (language: Language = 'cpp'): string => join(packageRoot(), 'templates', language);
@@ -23,7 +23,7 @@ function load(language: Language): typeof Handlebars {
     const path = join(templateFolder(language), folder);
     if (!existsSync(path)) continue;
     for (const file of readdirSync(path)) {
-      const name = `${folder}/${basename(file, SUFFIX).replace(/\.(cpp|cu)$/, '')}`;
+      const name = `${folder}/${basename(file, SUFFIX).replace(/\.(cpp|cu|wgsl)$/, '')}`;
       environment.registerPartial(name, readFileSync(join(path, file), 'utf8'));
     }
   }

@@ -1,3 +1,4 @@
+import { TRIAL_TOKENS } from '../../artifact/trial.ts';
 import type { Target } from '../../targets/target.ts';
 import { encodedBytes } from '../import/encodings/index.ts';
 import type { Encoding } from '../ir/model.ts';
@@ -6,7 +7,6 @@ import { panelsOf, runOf } from '../kernels/bitlinear-i2-columns.ts';
 import { families, layoutOf, SKIPPING } from '../kernels/index.ts';
 import { blocksOf, type Layout, packedBytes } from '../kernels/layout.ts';
 import { STRETCH_ROWS, screenBytes, screenLayout, screenScratch } from '../kernels/screen.ts';
-import { TRIAL_TOKENS } from '../kernels/self-test.ts';
 import { FEW_TOKENS, type KernelSpec } from '../kernels/spec.ts';
 import { type Choice, distinctKernels } from '../passes/select-kernels.ts';
 

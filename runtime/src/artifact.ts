@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { type Machine, probeMachine, runsOn } from '../../artifact/machine.ts';
+import { type Machine, probeMachine, runsOn, WEBGPU } from '../../artifact/machine.ts';
 import type { Manifest, TargetEntry } from '../../artifact/manifest.ts';
 import { unpackTokenizer } from '../../artifact/tokenizer/file.ts';
 import type { TokenizerTables } from '../../artifact/tokenizer/tables.ts';
@@ -19,8 +19,11 @@ export interface Artifact {
 /** What a target for GPUs has for an architecture, and what it is called where it is for one of them. */
 const GPU = 'cuda';
 
-/** Whether a target is for GPUs. */
-export const isForGpu = ({ arch }: TargetEntry): boolean => arch === GPU;
+/** Whether a target is for GPUs: NVIDIA's own way, or WebGPU. */
+export const isForGpu = ({ arch }: TargetEntry): boolean => arch === GPU || arch === WEBGPU;
+
+/** Whether GPUs that a target runs on are known by number. */
+export const hasDevices = ({ arch }: TargetEntry): boolean => arch === GPU;
 
 /** The GPUs that a target is to run on: those asked for, or the first ones. @throws BitnetError where both options ask */
 export function chooseDevices(
@@ -95,7 +98,7 @@ export function chooseTarget(manifest: Manifest, wanted?: string, machine: Machi
 
 /** What the machine lacks for a target, or undefined. */
 function whyNot(target: TargetEntry, machine: Machine): string | undefined {
-  if (target.arch === GPU) return undefined; // the engine asks the driver, and says why not
+  if (isForGpu(target)) return undefined; // the engine asks the driver, and says why not
   if (!runsOn(target.arch, machine)) return `it is for ${target.arch}, this is ${machine.arch}`;
   const missing = target.features.filter((feature) => !machine.features.has(feature));
   return missing.length > 0 ? `the CPU lacks ${missing.join(', ')}` : undefined;

@@ -1,11 +1,12 @@
 import { join } from 'node:path';
-import { WASM } from '../../artifact/machine.ts';
+import { WASM, WEBGPU } from '../../artifact/machine.ts';
 import { BitnetError } from '../../errors.ts';
-import { defaultThreads, loadAddon } from './addon.ts';
+import { defaultThreads, loadAddon, type NativeEngine, type NativeOpenOptions } from './addon.ts';
 import {
   checkLibrary,
   chooseDevices,
   chooseTarget,
+  hasDevices,
   isForGpu,
   nameForGpus,
   readArtifact,
@@ -17,10 +18,13 @@ import { Model } from './model.ts';
 import { checkLoadOptions, type LoadOptions } from './options.ts';
 import { createTokenizer } from './tokenizer/index.ts';
 import { openWasmFiles } from './wasm/node.ts';
+import { openWebGpuFiles } from './webgpu/node.ts';
 
 /** Prompt tokens of a step: what takes a few milliseconds on a GPU takes a tenth of a second and more on a CPU. */
 const CPU_CHUNK = 128;
 const GPU_CHUNK = 2048;
+/** Any GPU, also a small one, whose driver ends what takes seconds. */
+const WEBGPU_CHUNK = 256;
 
 const resident = () => process.memoryUsage.rss();
 
@@ -47,7 +51,7 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
 
   const onGpu = isForGpu(entry);
   for (const option of ['device', 'devices'] as const) {
-    if (checked[option] === undefined || onGpu) continue;
+    if (checked[option] === undefined || hasDevices(entry)) continue;
     throw new BitnetError(`option ${option} is for target cuda, and this is ${target}`, { hint: 'Leave it out.' });
   }
   const devices = chooseDevices(entry, checked);
@@ -66,12 +70,10 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
     context,
     kv: checked.kv,
     sequences: checked.sequences,
-    chunk: checked.prefillChunk ?? (onGpu ? GPU_CHUNK : CPU_CHUNK),
+    chunk: checked.prefillChunk ?? (hasDevices(entry) ? GPU_CHUNK : onGpu ? WEBGPU_CHUNK : CPU_CHUNK),
     devices: Int32Array.from(devices),
   };
-  const engine = await Engine.open((wake) =>
-    entry.arch === WASM ? openWasmFiles(engineOptions, wake) : loadAddon().open(engineOptions, wake, uploaded),
-  );
+  const engine = await Engine.open((wake) => openEngine(entry.arch, engineOptions, wake, uploaded));
   if (signal?.aborted) {
     await engine.dispose();
     throw signal.reason;
@@ -79,4 +81,15 @@ export async function openArtifact(folder: string, options: LoadOptions = {}): P
   onProgress?.({ stage: 'ready' });
   const { chatTemplate } = tables.scalars;
   return new Model({ manifest, target, engine, tokenizer, chatTemplate, sequences: checked.sequences, resident });
+}
+
+function openEngine(
+  arch: string,
+  options: NativeOpenOptions,
+  wake: (id: number) => void,
+  uploaded: (share: number) => void,
+): Promise<NativeEngine> {
+  if (arch === WASM) return openWasmFiles(options, wake);
+  if (arch === WEBGPU) return openWebGpuFiles(options, wake, uploaded);
+  return loadAddon().open(options, wake, uploaded);
 }

@@ -9,7 +9,7 @@ import { importModel } from '../../compiler/import/index.ts';
 import { referenceSums } from '../../compiler/kernels/bitlinear-i2.ts';
 import { t16 } from '../../compiler/kernels/bitlinear-t16.ts';
 import { groupBytes } from '../../compiler/kernels/layout.ts';
-import { Checksum, TRIAL_TOKENS, trialActivations } from '../../compiler/kernels/self-test.ts';
+import { Checksum, TRIAL_TOKENS, trialActivations } from '../../artifact/trial.ts';
 import { planForGpu } from '../../compiler/passes/index.ts';
 import { selectGpuKernels } from '../../compiler/passes/select-gpu-kernels.ts';
 import { checkGpus, type Share, shareAmong } from '../../compiler/passes/share-gpus.ts';

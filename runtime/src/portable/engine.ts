@@ -230,7 +230,7 @@ export class PortableEngine {
 
     const begun = performance.now();
     const screens = this.#neededOf(parts);
-    const { logits, counts } = await executor.step(batch, screens ? { screens } : {});
+    const { logits, counts, found } = await executor.step(batch, screens ? { screens } : {});
     const took = performance.now() - begun;
     const { vocab, context } = executor;
     for (const { held, first, count, row, rows } of parts) {
@@ -239,7 +239,7 @@ export class PortableEngine {
       const cached = cachedOf(held);
       for (let i = first; i < first + count; i++) cached.push(held.request.tokens[i]!);
       const own = logits.subarray(row * vocab, (row + rows) * vocab);
-      const next = held.request.accept({ first, count, logits: own, vocab, context, counts, took });
+      const next = held.request.accept({ first, count, logits: own, found, vocab, context, counts, took });
       if (next === 'restart') cached.length = 0;
       if (next === 'ended') this.#cancel(held.id);
     }

@@ -34,13 +34,23 @@ export interface StepOptions {
   readonly part?: CachePart;
 }
 
-/** Both are overwritten by the next step. */
+/** Some of a row of logits. */
+export interface FoundLogits {
+  /** Rising. */
+  readonly ids: readonly number[];
+  /** Of those ids. */
+  readonly logits: Float32Array;
+}
+
+/** Overwritten by the next step. */
 export interface StepOutput {
   /** [rows][vocab] */
   readonly logits: Float32Array;
   /** [rows][embedding] */
   readonly hidden: Float32Array;
   readonly counts: NativeCounts;
+  /** Where a screen was asked for, this may stand in for the one row: it has all that the screen names. */
+  readonly found?: FoundLogits;
 }
 
 /** A model ready to run. It knows nothing of requests. */

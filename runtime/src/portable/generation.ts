@@ -67,13 +67,18 @@ export class Generation implements SequenceRequest {
     return Number.POSITIVE_INFINITY;
   }
 
-  accept({ first, count, logits, vocab, context, counts, took }: StepResult): Next {
+  accept({ first, count, logits, found, vocab, context, counts, took }: StepResult): Next {
     const options = this.#options;
     const stats = this.#stats;
     const ran = first + count;
     const complete = ran === this.tokens.length;
     const begun = performance.now();
-    const token = complete ? this.#sampler.sample(logits.subarray(0, Math.min(vocab, options.vocab))) : -1;
+    const choices = Math.min(vocab, options.vocab);
+    const token = complete
+      ? found
+        ? this.#sampler.sampleFound(found, choices)
+        : this.#sampler.sample(logits.subarray(0, choices))
+      : -1;
     const ns = (took + performance.now() - begun) * 1e6;
     if (counts.screenBytes > SCREEN_PAYS * counts.headBytes) this.#wholeHeads = TRY_AGAIN;
     if (ran <= this.#promptSize) {

@@ -1,5 +1,5 @@
 import type { NativeCounts } from '../addon.ts';
-import type { NeededLogits } from './executor.ts';
+import type { FoundLogits, NeededLogits } from './executor.ts';
 import type { News } from './protocol.ts';
 
 /** Where a request tells what it has brought. */
@@ -12,6 +12,8 @@ export interface StepResult {
   readonly count: number;
   /** A row of `vocab` for each of them that wanted it, in order; theirs until the next step. */
   readonly logits: Float32Array;
+  /** What stands in for the one row of whoever asked for less than all of it. */
+  readonly found: FoundLogits | undefined;
   readonly vocab: number;
   /** Positions that a sequence may have. */
   readonly context: number;

@@ -3,7 +3,7 @@
  * roundings. With the same logits, options and seed it chooses the same tokens.
  */
 import type { NativeGenerateOptions } from '../addon.ts';
-import { type NeededLogits, SCREEN_KEEP } from './executor.ts';
+import { type FoundLogits, type NeededLogits, SCREEN_KEEP } from './executor.ts';
 import { Random } from './random.ts';
 import { bounded, HALVINGS, mayBeDrawn, nucleus, reaching, total, weight } from './weights.ts';
 
@@ -84,9 +84,22 @@ export class Sampler {
     return { vocab, keep, margin, rows: [...rows].sort((a, b) => a - b) };
   }
 
+  /** As `sample` on all of the `vocab` logits, of which those are known that `needed` has asked for. */
+  sampleFound({ ids, logits }: FoundLogits, vocab: number): number {
+    const at = new Map(ids.map((id, i) => [id, i]));
+    const chosen = this.#choose(logits, vocab, (id) => at.get(id)!);
+    return chosen < 0 ? chosen : ids[chosen]!;
+  }
+
   /** The next token, or -1 where no logit is a number. Changes `logits` (bias and penalties). */
   sample(logits: Float32Array): number {
-    this.#adjust(logits);
+    return this.#choose(logits, logits.length, (id) => id);
+  }
+
+  /** The index of the next token's logit; `at` says which one an id's is. */
+  #choose(logits: Float32Array, vocab: number, at: (id: number) => number): number {
+    if (logits.length === 0) return -1;
+    this.#adjust(logits, at);
     const best = largestIndex(logits);
     const { topK, topP } = this.#options;
     if (logits[best] === FORBIDDEN) return -1;
@@ -95,7 +108,7 @@ export class Sampler {
     const largest = logits[best]!;
     const least = this.#minP === undefined ? FORBIDDEN : Math.fround(largest + this.#minP);
     const passes = (id: number) => logits[id]! >= least;
-    if (topK > 0 && topK < logits.length) {
+    if (topK > 0 && topK < vocab) {
       const kept = keepLargest(logits, topK);
       const cut =
         topP < 1
@@ -115,15 +128,15 @@ export class Sampler {
     return this.#draw(logits, largest, candidates);
   }
 
-  #adjust(logits: Float32Array): void {
+  #adjust(logits: Float32Array, at: (id: number) => number): void {
     const { repetitionPenalty, presencePenalty, frequencyPenalty } = this.#options;
     for (let id = 0; id < logits.length; id++) logits[id] = bounded(logits[id]!);
-    for (const [id, bias] of this.#biases) logits[id] = bounded(Math.fround(logits[id]! + bias));
+    for (const [id, bias] of this.#biases) logits[at(id)] = bounded(Math.fround(logits[at(id)]! + bias));
     for (const [id, count] of this.#counts) {
-      const logit = logits[id]!;
+      const logit = logits[at(id)]!;
       if (!mayBeDrawn(logit)) continue;
       const repeated = logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty;
-      logits[id] = bounded(Math.fround(repeated - count * frequencyPenalty - presencePenalty));
+      logits[at(id)] = bounded(Math.fround(repeated - count * frequencyPenalty - presencePenalty));
     }
   }
 

@@ -1,0 +1,224 @@
+import type { PackedTensor, Plan, Step } from '../../ir/plan.ts';
+import { pad16 } from '../../ir/plan.ts';
+import { TILE_COLUMNS } from '../../kernels/bitlinear-t16.ts';
+import { headTiles } from '../../kernels/head-tiles.ts';
+import { padTile } from '../../passes/for-gpu.ts';
+import { headTable } from '../views.ts';
+
+export type BitLinear = Extract<Step, { op: 'bitlinear' }>;
+export type Quantising = Extract<Step, { op: 'norm_quantise' | 'gated_quantise' }>;
+
+/** Threads of the workgroups that work on rows and on ternary matrices: the most that every adapter has. */
+export const THREADS = 256;
+/** Of which so many share a tile. */
+const LANES = 32;
+/** Positions that attention takes at a time, and threads that do. */
+export const RUN = 64;
+/** The widest rows that GEMVs norm and quantise for themselves: as int8, they have room in the least workgroup memory. */
+const FUSED_COLUMNS = 12288;
+/** Rows of which squares are added up in the CPU's order. */
+const SHORT = 2048;
+/** Workgroups that fill a large GPU: more of them share the columns of a row block no further. */
+const WORKGROUPS = 256;
+
+/** A float32 as WGSL writes it. */
+export function wgslFloat(value: number): string {
+  const text = Math.fround(value).toString();
+  return /[.e]/.test(text) ? text : `${text}.0`;
+}
+
+const quads = (floats: number, what: string): number => {
+  if (floats % 4 !== 0) throw new Error(`${what} is ${floats} floats, which are no whole quads`);
+  return floats / 4;
+};
+
+/** All that the templates need of a plan. */
+export class WgslViews {
+  readonly plan: Plan;
+
+  constructor(plan: Plan) {
+    this.plan = plan;
+  }
+
+  /** Floats from one token to the next. */
+  stride(buffer: string): number {
+    const found = this.plan.buffers.find(({ name }) => name === buffer);
+    if (!found) throw new Error(`the plan has no buffer '${buffer}'`);
+    return found.bytes / 4;
+  }
+
+  tensor(of: 'shared' | 'layer', name: string): PackedTensor {
+    const found = this.plan.weights[of].find((tensor) => tensor.name === name);
+    if (!found) throw new Error(`the plan has no packed tensor '${name}'`);
+    return found;
+  }
+
+  /** What kernels that norm and quantise a row need. */
+  row(input: string, size: number, norm: string | null) {
+    const groups = padTile(size) / 16;
+    return {
+      threads: THREADS,
+      size,
+      quads: Math.ceil(size / 4),
+      padded: pad16(size) / 4,
+      ragged: size % 4 !== 0,
+      groups,
+      per: Math.ceil(groups / THREADS),
+      norm: norm !== null,
+      short: size <= SHORT,
+      epsilon: wgslFloat(this.plan.hyper.normEpsilon),
+      strideQuads: quads(this.stride(input), input),
+      gate: false,
+      exponential: false,
+      silu: false,
+      gelu: false,
+      relu2: false,
+    };
+  }
+
+  quantising(step: Quantising) {
+    const view = this.row(step.input, step.size, step.norm);
+    const of = step.norm ?? step.input;
+    if (step.op === 'norm_quantise') return { ...view, title: `${of}, as int8: a workgroup a token.` };
+    return {
+      ...view,
+      ...gateOf(step.activation),
+      title: `${of} of ${step.activation}(gate) * up, as int8: a workgroup a token.`,
+      gate: true,
+      upQuads: quads(pad16(step.size), 'up'),
+    };
+  }
+
+  /** The step that quantises what a matrix multiplies: the last one before it that writes there. */
+  quantiserOf(matrix: BitLinear): Quantising {
+    const before = this.plan.layer.slice(0, this.plan.layer.indexOf(matrix));
+    const step = before.findLast((other) => 'q' in other && other.op !== 'bitlinear' && other.q === matrix.q);
+    if (step?.op !== 'norm_quantise' && step?.op !== 'gated_quantise') throw new Error(`nothing feeds ${matrix.use}`);
+    return step;
+  }
+
+  /** Whether the GEMVs for one token that read what a step quantises do that for themselves. */
+  fuses(step: Step): boolean {
+    return (step.op === 'norm_quantise' || step.op === 'gated_quantise') && step.size <= FUSED_COLUMNS;
+  }
+
+  /** What is common to the kernels of a ternary matrix. */
+  matrix(step: BitLinear) {
+    const { use, m, k, gate, accumulate, row } = step;
+    const activation = gate !== undefined;
+    const product = accumulate ? 'y += W q' : 'y = W q';
+    return {
+      name: use,
+      m,
+      k,
+      blocks: m / 16,
+      tiles: padTile(k) / TILE_COLUMNS,
+      activation,
+      ...gateOf(gate),
+      outStride: this.stride(step.out),
+      outRow: row === 0 ? '' : `${row}u + `,
+      accumulate,
+      maths: `${activation ? `y = ${gate}(G q) * (U q), whose rows are woven by eights` : product}, q being int8.`,
+    };
+  }
+
+  /** The kernel for `tokens` tokens; one that is for one may norm and quantise them itself. */
+  gemv(step: BitLinear, tokens: number, fused: boolean) {
+    const matrix = this.matrix(step);
+    const quantiser = this.quantiserOf(step);
+    const split = splitOf(matrix.blocks);
+    const mine = THREADS / LANES / split;
+    const rows = 16 * mine;
+    const input = fused ? this.quantising(quantiser) : this.row(quantiser.input, quantiser.size, null);
+    const gates = { exponential: false, silu: false, gelu: false, relu2: false };
+    if (fused && input.gate && matrix.activation) throw new Error(`${step.use} has gates before it and behind it`);
+    return {
+      ...input,
+      ...matrix,
+      ...(fused && input.gate ? { ...gateFlags(input) } : matrix.activation ? gateFlags(matrix) : gates),
+      tokens,
+      fused,
+      split,
+      mine,
+      several: mine > 1,
+      steps: Math.ceil(matrix.tiles / split),
+      rows,
+      halfRows: rows / 2,
+      sums: rows * tokens,
+      halfSums: (rows * tokens) / 2,
+    };
+  }
+
+  attention() {
+    const { heads, kvHeads, headDim, hyperScale } = { ...this.plan.hyper, hyperScale: this.plan.hyper.attentionScale };
+    return {
+      threads: RUN,
+      run: RUN,
+      heads,
+      kvHeads,
+      sharing: heads / kvHeads,
+      dim: headDim,
+      pairs: headDim / 2,
+      pairsPer: Math.ceil(headDim / 2 / RUN),
+      stride: this.stride('qkv'),
+      key: pad16(heads * headDim),
+      value: pad16(heads * headDim) + pad16(kvHeads * headDim),
+      scale: wgslFloat(hyperScale ?? 1 / Math.sqrt(headDim)),
+      windowed: this.plan.hyper.window !== undefined,
+      epsilon: wgslFloat(this.plan.hyper.normEpsilon),
+      exponential: true,
+      silu: false,
+      gelu: false,
+      relu2: false,
+    };
+  }
+
+  /** A table of rows, which need not be what the head's kernels are made for. */
+  table(tensor: PackedTensor) {
+    if (tensor.kind !== 'rows') throw new Error(`packed tensor '${tensor.name}' is not a table`);
+    const { encoding, rows, cols, tiled = false } = tensor;
+    const decode = `partials/${tiled ? 'tiles' : 'table'}_${encoding}`;
+    return { rows, cols, tiled, encoding, decode, bytes: encoding.startsWith('q') };
+  }
+
+  head(tokens: number) {
+    const table = this.table(headTable(this.plan));
+    const { encoding, cols, tiled } = table;
+    const groupBytes = tiled ? headTiles(encoding, cols)!.groupBytes : 0;
+    return {
+      ...table,
+      tokens,
+      several: tokens > 1,
+      partials: 256 * tokens,
+      outputs: 128 * tokens,
+      stride: this.stride('hidden'),
+      groups: cols / TILE_COLUMNS,
+      groupBytes,
+      groupQuads: groupBytes / 16,
+      f16: encoding === 'f16',
+      q8_0: encoding === 'q8_0',
+      q6_k: encoding === 'q6_k',
+    };
+  }
+}
+
+interface GateFlags {
+  readonly exponential: boolean;
+  readonly silu: boolean;
+  readonly gelu: boolean;
+  readonly relu2: boolean;
+}
+
+const gateFlags = ({ exponential, silu, gelu, relu2 }: GateFlags): GateFlags => ({ exponential, silu, gelu, relu2 });
+
+function gateOf(activation: string | undefined): GateFlags {
+  const [silu, gelu, relu2] = ['silu', 'gelu', 'relu2'].map((name) => name === activation) as [boolean, boolean, boolean];
+  return { exponential: silu || gelu, silu, gelu, relu2 };
+}
+
+/** How many times 32 lanes share the columns of a row block: fewer where row blocks alone fill the machine. */
+function splitOf(blocks: number): number {
+  let split = THREADS / LANES;
+  while (split > 1 && Math.ceil(blocks / (THREADS / LANES / split)) > WORKGROUPS) split /= 2;
+  return split;
+}

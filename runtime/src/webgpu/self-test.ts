@@ -1,0 +1,45 @@
+import { BitnetError } from '../../../errors.ts';
+import { Checksum, TRIAL_TOKENS, trialActivations } from '../../../artifact/trial.ts';
+import type { WebGpuExecutor } from './executor.ts';
+
+const HINT = 'The driver is at fault, or the artifact is damaged: compile the model again, or take another target.';
+
+/**
+ * Runs each ternary kernel on the weights and compares its sums with what the compiler has computed.
+ * @throws BitnetError where they differ, or the program and the manifest list other kernels
+ */
+export async function selfTest(
+  executor: WebGpuExecutor,
+  kernels: readonly { readonly name: string; readonly checksum: string }[],
+): Promise<void> {
+  const { trials, layers } = executor.program;
+  const sums = await Promise.all(
+    trials.map(({ k, tokens }) =>
+      Array.from({ length: tokens === 1 ? 1 : TRIAL_TOKENS }, (_, t) => trialActivations(k, t)),
+    ),
+  );
+  // One after the other: they share buffers.
+  const found: Int32Array[][][] = [];
+  for (const [i, trial] of trials.entries()) found.push(await executor.trial(trial, sums[i]!));
+  const computed = new Map<string, Checksum>();
+  for (let layer = 0; layer < layers; layer++) {
+    trials.forEach(({ kernel }, i) => {
+      const checksum = computed.get(kernel) ?? new Checksum();
+      for (const rows of found[i]![layer]!) checksum.add(rows);
+      computed.set(kernel, checksum);
+    });
+  }
+  if (computed.size !== kernels.length) {
+    throw new BitnetError(`the program holds ${computed.size} kernels, the manifest lists ${kernels.length}`, {
+      hint: HINT,
+    });
+  }
+  for (const { name, checksum } of kernels) {
+    const hex = computed.get(name)?.hex();
+    if (hex === checksum) continue;
+    const what = hex
+      ? `self-test failed: kernel ${name} computed the checksum ${hex}, the manifest says ${checksum}: it would give wrong results on this GPU`
+      : `the program has no kernel ${name}, which the manifest lists`;
+    throw new BitnetError(what, { hint: HINT });
+  }
+}

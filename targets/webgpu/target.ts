@@ -1,0 +1,11 @@
+import type { GpuTarget } from '../target.ts';
+
+export const webgpu: GpuTarget = {
+  id: 'webgpu',
+  title: 'any GPU that WebGPU reaches: in browsers, and under Node through the package webgpu',
+  arch: 'webgpu',
+  features: [],
+  rank: 0,
+  architectures: [],
+  flags: [],
+};
