@@ -18,7 +18,7 @@ const HEAD_ROWS = 4;
 /** See WebGpuProgram.sampling. */
 const SAMPLING = { room: 4096, slices: 128, bins: 1024 };
 const READ_VECTORS = 16;
-const DOT_ROUNDS = 512;
+const DOT_ROUNDS = 64;
 
 type View = Readonly<Record<string, unknown>>;
 
@@ -70,8 +70,8 @@ class Launches {
   readonly views: WgslViews;
   readonly shaders = new Shaders();
 
-  constructor(plan: Plan) {
-    this.views = new WgslViews(plan);
+  constructor(plan: Plan, workgroups?: number) {
+    this.views = new WgslViews(plan, workgroups);
   }
 
   multiply(step: BitLinear, takes: 'one' | 'few' | 'many'): Launch {
@@ -216,9 +216,12 @@ function trialsOf(launches: Launches): Trial[] {
 /** A program without the key that its own text makes. */
 export type Unkeyed = Omit<WebGpuProgram, 'key'>;
 
-/** Everything of a model that a runtime needs to compute with WebGPU, beside its weights. */
-export function renderWebGpu(plan: Plan): Unkeyed {
-  const launches = new Launches(plan);
+/**
+ * Everything of a model that a runtime needs to compute with WebGPU, beside its weights.
+ * @param workgroups that fill the GPU; as many as a large one has by default
+ */
+export function renderWebGpu(plan: Plan, workgroups?: number): Unkeyed {
+  const launches = new Launches(plan, workgroups);
   const { hyper, weights } = plan;
   const programs = (['one', 'few', 'many'] as const).map((takes): StepProgram => {
     const maxTokens = { one: 1, few: FEW, many: plan.maxTokens }[takes];

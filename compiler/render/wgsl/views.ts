@@ -35,9 +35,11 @@ const quads = (floats: number, what: string): number => {
 /** All that the templates need of a plan. */
 export class WgslViews {
   readonly plan: Plan;
+  readonly workgroups: number;
 
-  constructor(plan: Plan) {
+  constructor(plan: Plan, workgroups: number = WORKGROUPS) {
     this.plan = plan;
+    this.workgroups = workgroups;
   }
 
   /** Floats from one token to the next. */
@@ -126,7 +128,7 @@ export class WgslViews {
   gemv(step: BitLinear, tokens: number, fused: boolean) {
     const matrix = this.matrix(step);
     const quantiser = this.quantiserOf(step);
-    const split = splitOf(matrix.blocks);
+    const split = splitOf(matrix.blocks, this.workgroups);
     const mine = THREADS / LANES / split;
     const rows = 16 * mine;
     const input = fused ? this.quantising(quantiser) : this.row(quantiser.input, quantiser.size, null);
@@ -217,8 +219,8 @@ function gateOf(activation: string | undefined): GateFlags {
 }
 
 /** How many times 32 lanes share the columns of a row block: fewer where row blocks alone fill the machine. */
-function splitOf(blocks: number): number {
+function splitOf(blocks: number, workgroups: number): number {
   let split = THREADS / LANES;
-  while (split > 1 && Math.ceil(blocks / (THREADS / LANES / split)) > WORKGROUPS) split /= 2;
+  while (split > 1 && Math.ceil(blocks / (THREADS / LANES / split)) > workgroups) split /= 2;
   return split;
 }

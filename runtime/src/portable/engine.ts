@@ -62,6 +62,8 @@ export class PortableEngine {
   #measuring: number | undefined;
   #turn = 0;
   #running = false;
+  /** A message has come since it was last looked what there is to do. */
+  #told = false;
   #ended: string | undefined;
   #breathed = 0;
 
@@ -97,6 +99,7 @@ export class PortableEngine {
         this.#ended = DISPOSED;
         break;
     }
+    this.#told = true;
     if (!this.#running) void this.#run();
   }
 
@@ -105,10 +108,11 @@ export class PortableEngine {
     try {
       for (;;) {
         if (this.#ended !== undefined) break;
+        this.#told = false;
         await this.#admit();
         const stepped = await this.#step();
         const embedded = await this.#embed();
-        if (!stepped && !embedded) break;
+        if (!stepped && !embedded && !this.#told) break;
         await this.#letIn();
       }
     } catch (error) {

@@ -27,6 +27,13 @@ export interface Dispatch {
   readonly x: number;
 }
 
+/** How long the launches of a shader took together. */
+export interface LaunchTimes {
+  readonly shader: string;
+  readonly launches: number;
+  readonly microseconds: number;
+}
+
 /** The most tokens of a step, whatever is asked for. */
 const MOST_TOKENS = 512;
 /** Whole tiles of what kernels for many tokens take at once. */
@@ -128,7 +135,7 @@ export class WebGpuExecutor implements Executor {
     add('bins', 4 * sampling.bins);
     add('found', 4 + 8 * sampling.room);
     add('more', 4 * SCREEN_KEEP);
-    this.#stepWords = new ArrayBuffer(4 * (STEP_WORDS + TOKEN_WORDS * this.maxTokens));
+    this.#stepWords = new ArrayBuffer(4 * (STEP_WORDS + TOKEN_WORDS * capacity));
     add('step', this.#stepWords.byteLength);
     const angles = anglesOf(program, context);
     add('angles', angles.byteLength);
@@ -257,6 +264,43 @@ export class WebGpuExecutor implements Executor {
     }
     result.destroy();
     return sums;
+  }
+
+  /** Runs a step with each launch in a pass of its own, and says how long those of each shader took; the GPU must keep time. */
+  async profile(tokens: readonly Token[], screen?: NeededLogits): Promise<LaunchTimes[]> {
+    const { gpu } = this.device;
+    const rows = tokens.reduce((sum, { logitsRow }) => sum + Number(logitsRow >= 0), 0);
+    const splits = tokens.length <= SPLIT_TOKENS ? splitsOf(tokens, this.program.run) : 1;
+    const sizes = { tokens: tokens.length, rows, splits };
+    this.#tell(tokens, rows, splits, screen);
+    const program = this.program.programs.find(({ maxTokens }) => maxTokens >= tokens.length)!;
+    const chosen = screen && rows === 1 ? this.#dispatchesOf(this.program.greedy) : [];
+    const dispatches = [...this.#dispatchesOf(program), ...chosen].filter(({ launch }) => happens(launch, sizes));
+    const count = 2 * dispatches.length;
+    const querySet = gpu.createQuerySet({ type: 'timestamp', count });
+    const resolved = gpu.createBuffer({ size: 8 * count, usage: USAGE.QUERY_RESOLVE | USAGE.COPY_SRC });
+    const result = gpu.createBuffer({ size: 8 * count, usage: USAGE.MAP_READ | USAGE.COPY_DST });
+    const encoder = gpu.createCommandEncoder();
+    dispatches.forEach((dispatch, i) => {
+      const timestampWrites = { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
+      const pass = encoder.beginComputePass({ timestampWrites });
+      this.#encode(pass, [dispatch], sizes);
+      pass.end();
+    });
+    encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
+    encoder.copyBufferToBuffer(resolved, 0, result, 0, 8 * count);
+    gpu.queue.submit([encoder.finish()]);
+    await this.#work(result.mapAsync(MAP_READ));
+    const times = new BigUint64Array(result.getMappedRange());
+    const byShader = new Map<string, LaunchTimes>();
+    dispatches.forEach(({ launch: { shader } }, i) => {
+      const { launches, microseconds } = byShader.get(shader) ?? { launches: 0, microseconds: 0 };
+      const took = Number(times[2 * i + 1]! - times[2 * i]!) / 1000;
+      byShader.set(shader, { shader, launches: launches + 1, microseconds: microseconds + took });
+    });
+    for (const buffer of [resolved, result]) buffer.destroy();
+    querySet.destroy();
+    return [...byShader.values()];
   }
 
   #buffer(name: string): GPUBuffer {

@@ -1,0 +1,68 @@
+// Logits of target webgpu beside those of the golden models, and a story beside the reference's.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { compile } from '../../compiler/index.ts';
+import { defaultModel, type Model, openArtifact } from '../../index.ts';
+import { packageRoot } from '../../package-root.ts';
+import type { Asked } from './main.ts';
+
+const FIXTURES = join(packageRoot(), 'test', 'fixtures');
+const STORY_TOKENS = 250;
+const TEXT_TOKENS = 200;
+
+/** |a - b| / |b| of each row. */
+function errorsOf(actual: Float32Array, expected: Float32Array, vocab: number): number[] {
+  return Array.from({ length: expected.length / vocab }, (_, row) => {
+    let [distance, length] = [0, 0];
+    for (let i = row * vocab; i < (row + 1) * vocab; i++) {
+      distance += (actual[i]! - expected[i]!) ** 2;
+      length += expected[i]! ** 2;
+    }
+    return Math.sqrt(distance / length);
+  });
+}
+
+const summary = (errors: readonly number[]): string => {
+  const sorted = errors.toSorted((a, b) => a - b);
+  return `median ${sorted[sorted.length >> 1]!.toExponential(1)}, worst ${sorted.at(-1)!.toExponential(1)}`;
+};
+
+export async function golden({ scratch }: Asked): Promise<void> {
+  for (const file of readdirSync(FIXTURES).filter((name) => name.endsWith('.json'))) {
+    const { model: name, tokens, logits } = JSON.parse(readFileSync(join(FIXTURES, file), 'utf8'));
+    if (logits === undefined) continue;
+    const { artifact } = await compile(join(FIXTURES, name), { target: 'webgpu', out: join(scratch, 'golden') });
+    const bytes = readFileSync(join(FIXTURES, logits));
+    const expected = new Float32Array(new Uint8Array(bytes).buffer);
+    for (const prefillChunk of [256, 4, 1]) {
+      await using model = await openArtifact(artifact, { kv: 'f32', prefillChunk, sequences: 1 });
+      const { data, vocab } = await model.logits(tokens);
+      console.log(`${name}, steps of ${prefillChunk}: ${summary(errorsOf(data, expected, vocab))}`);
+    }
+  }
+}
+
+const tell = async (model: Model, temperature: number) =>
+  (await model.generate('Once upon a time', { temperature, seed: 1, maxTokens: STORY_TOKENS, ignoreEos: true }).result).tokens;
+
+const equalStart = (a: readonly number[], b: readonly number[]): number => {
+  const differs = a.findIndex((token, i) => token !== b[i]);
+  return differs < 0 ? a.length : differs;
+};
+
+export async function story({ scratch }: Asked): Promise<void> {
+  const out = join(scratch, 'story');
+  const open = async (target: string) => openArtifact((await compile(defaultModel(), { target, out })).artifact, { target });
+  await using reference = await open('native');
+  await using ours = await open('webgpu');
+  for (const temperature of [0, 0.8]) {
+    const [a, b] = [await tell(ours, temperature), await tell(reference, temperature)];
+    console.log(`temperature ${temperature}: ${equalStart(a, b)} of ${b.length} tokens equal`);
+  }
+  const text = readFileSync(join(packageRoot(), 'models', 'eval_tokens.txt'), 'utf8').trim();
+  const tokens = text.split(/[\s,]+/, TEXT_TOKENS).map(Number);
+  const [a, b] = [await ours.logits(tokens), await reference.logits(tokens)];
+  console.log(`logits of ${tokens.length} tokens: ${summary(errorsOf(a.data, b.data, b.vocab))}`);
+  const [p, q] = [await ours.perplexity(tokens), await reference.perplexity(tokens)];
+  console.log(`perplexity ${p.perplexity.toFixed(5)}, reference ${q.perplexity.toFixed(5)}`);
+}
