@@ -10,8 +10,8 @@ import { x86Avx2 } from './x86-avx2/target.ts';
 import { x86Avx512vnni } from './x86-avx512vnni/target.ts';
 
 export { cuda } from './cuda/target.ts';
-export { webgpu } from './webgpu/target.ts';
 export { type CpuTarget, canRun, type GpuTarget, isGpu, type Target } from './target.ts';
+export { webgpu } from './webgpu/target.ts';
 
 /** Every target but the GPUs', the portable one first. Selection, tests and benches take theirs from here. */
 export const targets: readonly Target[] = [ref, x86Avx2, x86Avx512vnni, armNeon, wasmSimd128];

@@ -43,7 +43,8 @@ export async function golden({ scratch }: Asked): Promise<void> {
 }
 
 const tell = async (model: Model, temperature: number) =>
-  (await model.generate('Once upon a time', { temperature, seed: 1, maxTokens: STORY_TOKENS, ignoreEos: true }).result).tokens;
+  (await model.generate('Once upon a time', { temperature, seed: 1, maxTokens: STORY_TOKENS, ignoreEos: true }).result)
+    .tokens;
 
 const equalStart = (a: readonly number[], b: readonly number[]): number => {
   const differs = a.findIndex((token, i) => token !== b[i]);
@@ -52,7 +53,8 @@ const equalStart = (a: readonly number[], b: readonly number[]): number => {
 
 export async function story({ scratch }: Asked): Promise<void> {
   const out = join(scratch, 'story');
-  const open = async (target: string) => openArtifact((await compile(defaultModel(), { target, out })).artifact, { target });
+  const open = async (target: string) =>
+    openArtifact((await compile(defaultModel(), { target, out })).artifact, { target });
   await using reference = await open('native');
   await using ours = await open('webgpu');
   for (const temperature of [0, 0.8]) {

@@ -12,7 +12,15 @@ const [folder] = process.argv.slice(2);
 if (!folder) throw new BitnetError('say which folder to make: npm run bench:webgpu -- FOLDER');
 
 /** What the program reads beside its own code. */
-const CARRIED = ['package.json', 'artifact', 'templates', 'targets', 'models', 'test/fixtures', 'build/addon/bitnet.node'];
+const CARRIED = [
+  'package.json',
+  'artifact',
+  'templates',
+  'targets',
+  'models',
+  'test/fixtures',
+  'build/addon/bitnet.node',
+];
 
 const AROUND = [
   "import { createRequire as requireFrom } from 'node:module';",

@@ -92,7 +92,11 @@ export async function peer({ peer: folder, shape: name }: Asked): Promise<void> 
   const run = (encoder: GPUCommandEncoder, all: readonly Pass[], querySet?: GPUQuerySet) => {
     all.forEach(({ pipeline, group, groups, copy }, i) => {
       if (copy) encoder.copyBufferToBuffer(copy[0], 0, copy[1], 0, 4);
-      const timestampWrites = querySet && { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
+      const timestampWrites = querySet && {
+        querySet,
+        beginningOfPassWriteIndex: 2 * i,
+        endOfPassWriteIndex: 2 * i + 1,
+      };
       const one = encoder.beginComputePass(timestampWrites ? { timestampWrites } : {});
       one.setPipeline(pipeline);
       one.setBindGroup(0, group);

@@ -48,7 +48,15 @@ export async function executorOf(
   const entry = manifest.targets.webgpu;
   const { bytes, file } = manifest.weights[entry.layout];
   const device = await openDevice(await loadWebGpu());
-  const options = { key: entry.key, kernels: [], weightsBytes: bytes, context: Math.min(2048, manifest.model.context), kv: 'f16', sequences: 1, chunk: 512 } as const;
+  const options = {
+    key: entry.key,
+    kernels: [],
+    weightsBytes: bytes,
+    context: Math.min(2048, manifest.model.context),
+    kv: 'f16',
+    sequences: 1,
+    chunk: 512,
+  } as const;
   const program = change(JSON.parse(readFileSync(join(artifact, entry.library), 'utf8')));
   const weights = createReadStream(join(artifact, file), { highWaterMark: 4 << 20 });
   return await openExecutor(device, options, JSON.stringify(program), weights, () => {});
@@ -73,7 +81,7 @@ export async function decode(executor: WebGpuExecutor, first: number, count: num
   const [encoding, submitting, waiting, all]: number[][] = [[], [], [], []];
   for (let i = 0; i < count; i++) {
     const start = performance.now();
-    const pending = executor.step([token(first + i, 0)], { screen });
+    const pending = executor.step([token(first + i, 0)], { screens: [screen] });
     await pending;
     const end = performance.now();
     if (i < 4) continue;
@@ -91,9 +99,13 @@ async function profile(executor: WebGpuExecutor, tokens: readonly Token[], title
   const screen = { vocab: executor.vocab, keep: 1, margin: 0, rows: [] };
   await executor.profile(tokens, screen);
   const kernels = await executor.profile(tokens, screen);
-  console.log(`${title}: ${(kernels.reduce((sum, { microseconds }) => sum + microseconds, 0) / 1000).toFixed(3)} ms of launches`);
+  console.log(
+    `${title}: ${(kernels.reduce((sum, { microseconds }) => sum + microseconds, 0) / 1000).toFixed(3)} ms of launches`,
+  );
   for (const { shader, launches, microseconds } of kernels) {
-    console.log(`    ${shader.padEnd(26)} ${String(launches).padStart(4)} × ${(microseconds / launches).toFixed(2)} µs`);
+    console.log(
+      `    ${shader.padEnd(26)} ${String(launches).padStart(4)} × ${(microseconds / launches).toFixed(2)} µs`,
+    );
   }
 }
 
@@ -102,7 +114,9 @@ export async function times(asked: Asked): Promise<void> {
   {
     const start = performance.now();
     await using opened = await openArtifact(artifact);
-    console.log(`opened, with the self-test, in ${((performance.now() - start) / 1000).toFixed(1)} s on ${opened.device}`);
+    console.log(
+      `opened, with the self-test, in ${((performance.now() - start) / 1000).toFixed(1)} s on ${opened.device}`,
+    );
     const result = await opened.benchmark({ promptTokens: [256], newTokens: asked.tokens, repetitions: 3 });
     const { readBytesPerSecond, int8MacsPerSecond } = result.machine as unknown as Record<string, unknown>;
     console.log('machine', JSON.stringify({ readBytesPerSecond, int8MacsPerSecond }), JSON.stringify(result.machine));
@@ -114,8 +128,16 @@ export async function times(asked: Asked): Promise<void> {
   if (executor.device.gpu.features.has('timestamp-query')) {
     await profile(executor, [token(128, 0)], 'one token at 128');
     if (fits(1500)) await profile(executor, [token(1500, 0)], 'one token at 1500');
-    await profile(executor, Array.from({ length: 4 }, (_, i) => token(100 + i, i === 3 ? 0 : -1)), '4 tokens');
-    await profile(executor, Array.from({ length: 512 }, (_, i) => token(i, i === 511 ? 0 : -1)), '512 tokens');
+    await profile(
+      executor,
+      Array.from({ length: 4 }, (_, i) => token(100 + i, i === 3 ? 0 : -1)),
+      '4 tokens',
+    );
+    await profile(
+      executor,
+      Array.from({ length: 512 }, (_, i) => token(i, i === 511 ? 0 : -1)),
+      '512 tokens',
+    );
   }
   for (const count of [4, 64, 512]) {
     const tokens = Array.from({ length: count }, (_, i) => token(i, i === count - 1 ? 0 : -1));
@@ -125,7 +147,9 @@ export async function times(asked: Asked): Promise<void> {
       await executor.step(tokens);
       took.push(performance.now() - start);
     }
-    console.log(`${count} tokens: ${median(took).toFixed(2)} ms, ${((1000 * count) / median(took)).toFixed(0)} tokens/s`);
+    console.log(
+      `${count} tokens: ${median(took).toFixed(2)} ms, ${((1000 * count) / median(took)).toFixed(0)} tokens/s`,
+    );
   }
   executor.device.gpu.destroy();
 }
@@ -163,7 +187,11 @@ export async function variants(asked: Asked): Promise<void> {
     if (executor.device.gpu.features.has('timestamp-query')) {
       await executor.profile([token(128, 0)], screen);
       const kernels = await executor.profile([token(128, 0)], screen);
-      console.log(kernels.map(({ shader, launches, microseconds }) => `${shader} ${(microseconds / launches).toFixed(1)}`).join(', '));
+      console.log(
+        kernels
+          .map(({ shader, launches, microseconds }) => `${shader} ${(microseconds / launches).toFixed(1)}`)
+          .join(', '),
+      );
     }
     executor.device.gpu.destroy();
   }

@@ -1,9 +1,9 @@
+import { Checksum, TRIAL_TOKENS, trialActivations } from '../../artifact/trial.ts';
 import { withFile } from '../import/file.ts';
 import type { Plan } from '../ir/plan.ts';
 import { referenceSums } from '../kernels/bitlinear-i2.ts';
 import { families, layoutOf } from '../kernels/index.ts';
 import { stretchOf } from '../kernels/layout.ts';
-import { Checksum, TRIAL_TOKENS, trialActivations } from '../../artifact/trial.ts';
 import { type Choice, kernelsOf } from '../passes/select-kernels.ts';
 import { outerGroups } from '../passes/share-gpus.ts';
 

@@ -1,9 +1,9 @@
+import { webgpu } from '../../targets/index.ts';
 import type { Plan } from '../ir/plan.ts';
+import { pad16 } from '../ir/plan.ts';
 import { gpuKernels } from '../kernels/bitlinear-t16.ts';
 import { formatName, type Tile } from '../kernels/name.ts';
 import type { KernelSpec } from '../kernels/spec.ts';
-import { pad16 } from '../ir/plan.ts';
-import { webgpu } from '../../targets/index.ts';
 import type { Choice } from './select-kernels.ts';
 
 /** The kernels of each ternary matrix of a plan for GPUs in WGSL: for one token, a few, and any number. */

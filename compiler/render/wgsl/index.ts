@@ -1,10 +1,21 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Access, FLAGS, type Flag, type GpuTensor, type Launch, type Shader, type StepProgram, type Trial, WEBGPU_VERSION, type WebGpuProgram } from '../../../artifact/webgpu.ts';
+import { TRIAL_TOKENS } from '../../../artifact/trial.ts';
+import {
+  type Access,
+  FLAGS,
+  type Flag,
+  type GpuTensor,
+  type Launch,
+  type Shader,
+  type StepProgram,
+  type Trial,
+  WEBGPU_VERSION,
+  type WebGpuProgram,
+} from '../../../artifact/webgpu.ts';
 import { packageRoot } from '../../../package-root.ts';
 import { webgpu } from '../../../targets/index.ts';
 import type { PackedTensor, Plan, Step } from '../../ir/plan.ts';
-import { TRIAL_TOKENS } from '../../../artifact/trial.ts';
 import { selectWebGpuKernels } from '../../passes/select-webgpu-kernels.ts';
 import { render } from '../environment.ts';
 import type { Source } from '../index.ts';
@@ -33,7 +44,9 @@ const ACCESS: Readonly<Record<string, Access>> = {
 
 /** How a shader uses what is bound, in the order of the bindings. */
 function bindingsOf(text: string): Access[] {
-  const found = [...text.matchAll(/@binding\((\d+)\) var<([^>]+)>/g)].map(([, at, access]) => [Number(at), ACCESS[access!]!] as const);
+  const found = [...text.matchAll(/@binding\((\d+)\) var<([^>]+)>/g)].map(
+    ([, at, access]) => [Number(at), ACCESS[access!]!] as const,
+  );
   return found.sort(([a], [b]) => a - b).map(([, access]) => access);
 }
 
@@ -116,7 +129,12 @@ class Launches {
       case 'norm_quantise':
       case 'gated_quantise': {
         if (takes === 'one' && views.fuses(step)) return [];
-        const shader = shaders.add(`${step.q}_of_${step.norm ?? step.input}`, 'norm_quantise.wgsl', REDUCES, views.quantising(step));
+        const shader = shaders.add(
+          `${step.q}_of_${step.norm ?? step.input}`,
+          'norm_quantise.wgsl',
+          REDUCES,
+          views.quantising(step),
+        );
         const norm = step.norm === null ? [] : [`layer.${step.norm}`];
         return [{ shader, bind: [step.input, step.q, step.quant, ...norm], x: 1, y: tokens }];
       }
@@ -143,7 +161,10 @@ class Launches {
         ];
       }
       case 'final_norm': {
-        const view = { ...views.row(step.input, plan.hyper.embedding, step.norm), outQuads: views.stride(step.out) / 4 };
+        const view = {
+          ...views.row(step.input, plan.hyper.embedding, step.norm),
+          outQuads: views.stride(step.out) / 4,
+        };
         const shader = shaders.add('final_norm', 'final_norm.wgsl', REDUCES, view);
         return [{ shader, bind: ['step', step.input, `shared.${step.norm}`, step.out, 'states'], x: 1, y: tokens }];
       }
@@ -204,7 +225,16 @@ function trialsOf(launches: Launches): Trial[] {
   return matrices.flatMap((step, i) => {
     const { m, k, q, quant, out } = step;
     const { gemv, gemm, others = [] } = choices[i]!;
-    const trial = (kernel: string, tokens: number, launch: Launch): Trial => ({ kernel, m, k, tokens, q, quant, out, launch });
+    const trial = (kernel: string, tokens: number, launch: Launch): Trial => ({
+      kernel,
+      m,
+      k,
+      tokens,
+      q,
+      quant,
+      out,
+      launch,
+    });
     return [
       trial(gemv.name, 1, launches.multiply(step, 'one')),
       trial(gemm.name, TRIAL_TOKENS, launches.multiply(step, 'many')),

@@ -214,7 +214,11 @@ interface GateFlags {
 const gateFlags = ({ exponential, silu, gelu, relu2 }: GateFlags): GateFlags => ({ exponential, silu, gelu, relu2 });
 
 function gateOf(activation: string | undefined): GateFlags {
-  const [silu, gelu, relu2] = ['silu', 'gelu', 'relu2'].map((name) => name === activation) as [boolean, boolean, boolean];
+  const [silu, gelu, relu2] = ['silu', 'gelu', 'relu2'].map((name) => name === activation) as [
+    boolean,
+    boolean,
+    boolean,
+  ];
   return { exponential: silu || gelu, silu, gelu, relu2 };
 }
 

@@ -112,9 +112,12 @@ export class WebGpuExecutor implements Executor {
     const fitting = Math.floor(maxBinding / widest / TILE_TOKENS) * TILE_TOKENS;
     this.maxTokens = Math.min(Math.max(chunk, sequences, SPLIT_TOKENS), MOST_TOKENS, fitting);
     if (this.maxTokens < sequences) {
-      throw new BitnetError(`this GPU runs ${this.maxTokens} tokens in a step, and ${sequences} sequences were asked for`, {
-        hint: 'Open the model with fewer sequences.',
-      });
+      throw new BitnetError(
+        `this GPU runs ${this.maxTokens} tokens in a step, and ${sequences} sequences were asked for`,
+        {
+          hint: 'Open the model with fewer sequences.',
+        },
+      );
     }
     const rowBytes = 4 * this.vocab;
     const logitsBytes = Math.max(Math.min(LOGITS_BYTES, maxBinding - sequences * rowBytes), 0);
@@ -150,7 +153,9 @@ export class WebGpuExecutor implements Executor {
         { hint: 'Open the model with a shorter context or fewer sequences.' },
       );
     }
-    this.#kv = Array.from({ length: layers }, () => gpu.createBuffer({ label: 'kv', size: layerBytes, usage: USAGE.STORAGE }));
+    this.#kv = Array.from({ length: layers }, () =>
+      gpu.createBuffer({ label: 'kv', size: layerBytes, usage: USAGE.STORAGE }),
+    );
     this.kvBytes = layers * layerBytes;
     const readback = Math.max(rowBytes * this.maxRows + buffers.hidden! * this.maxTokens, 4 + 8 * sampling.room);
     this.#readback = gpu.createBuffer({
@@ -222,7 +227,10 @@ export class WebGpuExecutor implements Executor {
   }
 
   /** Sums of a ternary kernel on given activations: of each token, the first and last 16 rows. See Trial. */
-  async trial({ m, k, q, quant, out, tokens: most, launch }: Trial, given: readonly Int8Array[]): Promise<Int32Array[][]> {
+  async trial(
+    { m, k, q, quant, out, tokens: most, launch }: Trial,
+    given: readonly Int8Array[],
+  ): Promise<Int32Array[][]> {
     const { gpu } = this.device;
     const perLayer = 2 * 64 * most;
     const layers = this.program.layers;
@@ -230,7 +238,11 @@ export class WebGpuExecutor implements Executor {
     const result = gpu.createBuffer({ size: perLayer * layers, usage: USAGE.MAP_READ | USAGE.COPY_DST });
     for (let first = 0; first < given.length; first += most) {
       const batch = given.slice(first, first + most);
-      this.#tell(batch.map(() => NO_TOKEN), 0, 1);
+      this.#tell(
+        batch.map(() => NO_TOKEN),
+        0,
+        1,
+      );
       batch.forEach((values, t) => {
         const columns = Math.ceil(k / 128) * 128;
         gpu.queue.writeBuffer(this.#buffer(q), t * columns, packed(values, columns));
@@ -310,7 +322,13 @@ export class WebGpuExecutor implements Executor {
   }
 
   /** Writes what shaders call `step`, and `more`. */
-  #tell(tokens: readonly Token[], rows: number, splits: number, screen?: NeededLogits, part?: StepOptions['part']): void {
+  #tell(
+    tokens: readonly Token[],
+    rows: number,
+    splits: number,
+    screen?: NeededLogits,
+    part?: StepOptions['part'],
+  ): void {
     const { queue } = this.device.gpu;
     const words = new Int32Array(this.#stepWords);
     words[0] = tokens.length;
@@ -439,7 +457,8 @@ const splitsOf = (tokens: readonly Token[], run: number): number =>
   Math.min(MOST_SPLITS, Math.max(...tokens.map(({ position }) => Math.floor(position / run) + 1)));
 
 /** Pairs of a sequence's keys and values in a layer. */
-const pairsOf = ({ kvHeads, headDim }: WebGpuProgram, positions: number): number => kvHeads * 2 * positions * (headDim / 2);
+const pairsOf = ({ kvHeads, headDim }: WebGpuProgram, positions: number): number =>
+  kvHeads * 2 * positions * (headDim / 2);
 
 /** Cosine and sine of every position and rotating pair; those of local layers lie behind those of the model's context. */
 function anglesOf({ frequencies, localFrequencies }: WebGpuProgram, context: number): Float32Array<ArrayBuffer> {

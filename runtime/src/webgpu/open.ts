@@ -122,7 +122,16 @@ function remote(executor: WebGpuExecutor, chunk: number, wake: (id: number) => v
     hold: () => {},
     end: async () => device.gpu.destroy(),
   };
-  const facts = { device: device.name, vocab, context, threads, chunk: portable.chunk, weightsBytes, kvBytes, workspaceBytes };
+  const facts = {
+    device: device.name,
+    vocab,
+    context,
+    threads,
+    chunk: portable.chunk,
+    weightsBytes,
+    kvBytes,
+    workspaceBytes,
+  };
   engine = new RemoteEngine(facts, line, wake);
   return engine;
 }

@@ -1,5 +1,5 @@
-import { BitnetError } from '../../../errors.ts';
 import { Checksum, TRIAL_TOKENS, trialActivations } from '../../../artifact/trial.ts';
+import { BitnetError } from '../../../errors.ts';
 import type { WebGpuExecutor } from './executor.ts';
 
 const HINT = 'The driver is at fault, or the artifact is damaged: compile the model again, or take another target.';

@@ -62,7 +62,9 @@ export class Weights {
     }
     this.#places = places.sort((a, b) => a.at - b.at);
     this.#queue = gpu.queue;
-    this.#buffers = sizes.map((size) => gpu.createBuffer({ size: aligned(size, 4), usage: USAGE.STORAGE | USAGE.COPY_DST }));
+    this.#buffers = sizes.map((size) =>
+      gpu.createBuffer({ size: aligned(size, 4), usage: USAGE.STORAGE | USAGE.COPY_DST }),
+    );
     for (const { name, place, first, count } of named) {
       const binding = { buffer: this.#buffers[place.buffer]!, offset: place.offset, size: place.bytes };
       this.#parts.set(name, [...(this.#parts.get(name) ?? []), { binding, first, count }]);
