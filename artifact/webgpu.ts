@@ -107,6 +107,8 @@ export interface WebGpuProgram {
   readonly sampling: { readonly room: number; readonly slices: number; readonly bins: number };
   /** Positions of which attention takes as many at a time as a workgroup has threads. */
   readonly run: number;
+  /** Contexts of so many positions are not split. */
+  readonly whole: number;
   readonly trials: readonly Trial[];
   /** Reads so many bytes with a workgroup; and so many multiply-accumulates of one. */
   readonly probes: { readonly readBytes: number; readonly macs: number };

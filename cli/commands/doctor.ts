@@ -150,6 +150,10 @@ async function checkCross(): Promise<Check[]> {
 
 /** GPUs are good to have, and bring a driver of their own. */
 function checkGpu(target: Awaited<ReturnType<typeof listTargets>>[number]): Check[] {
+  if ('adapter' in target) {
+    const ok = target.adapter !== null;
+    return [{ name: 'WebGPU', ok, detail: target.adapter ?? target.obstacle!, needed: false, fix: null }];
+  }
   if (!('gpus' in target)) return [];
   const detail = target.obstacle ?? target.gpus.map(({ name }) => name).join(', ');
   return [{ name: 'GPU', ok: target.gpus.length > 0, detail, needed: false, fix: null }];

@@ -5,7 +5,7 @@ import { families } from '../../compiler/kernels/index.ts';
 import { formatTile, parseName, type Tile } from '../../compiler/kernels/name.ts';
 import { kernelsOf } from '../../compiler/passes/select-kernels.ts';
 import { isArtifact, readArtifact, refuseLowering } from '../../index.ts';
-import { cuda, parseAnyTargets, targets } from '../../targets/index.ts';
+import { gpuTargets, parseAnyTargets, targets } from '../../targets/index.ts';
 import { printable, table } from '../format.ts';
 import { type Io, write, writeJson } from '../io.ts';
 import { addLowerOptions, type LowerFlags, lowerOptions } from '../options.ts';
@@ -135,7 +135,7 @@ async function explainModel(path: string, wanted = 'native', options: LowerOptio
 
 function matrix(use: string, kernels: readonly { readonly name: string; readonly reason: string }[]): Matrix {
   const parsed = kernels.map(({ name, reason }) => {
-    const ids = [...targets, cuda].map(({ id }) => id);
+    const ids = [...targets, ...gpuTargets].map(({ id }) => id);
     const { family, m, k, tile } = parseName(name, ids);
     const takes = families.find(({ id }) => id === family)?.takes ?? 'many';
     return { m, k, kernel: { name, takes, tile, reason } };

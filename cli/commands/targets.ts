@@ -1,8 +1,8 @@
 import type { Command } from 'commander';
 import { probeMachine } from '../../artifact/machine.ts';
 import { BitnetError } from '../../errors.ts';
-import { type Gpu, listGpus } from '../../index.ts';
-import { canRun, cuda, nativeTarget, targets } from '../../targets/index.ts';
+import { findWebGpu, type Gpu, listGpus } from '../../index.ts';
+import { canRun, cuda, nativeTarget, targets, webgpu } from '../../targets/index.ts';
 import { bytes, table } from '../format.ts';
 import { type Io, write, writeJson } from '../io.ts';
 import { buildability, buildabilityOnGpu } from '../toolchains.ts';
@@ -34,7 +34,7 @@ export async function listTargets() {
     const runs = canRun(target, machine);
     return { id, title, arch, features, rank, runs, native: target === native, compiler, missing };
   });
-  return Promise.all([...cpu, gpu()]);
+  return Promise.all([...cpu, gpu(), webGpu()]);
 }
 
 /** The target for GPUs: which there are, or why none can be used, the driver says. */
@@ -44,6 +44,23 @@ async function gpu() {
   const { gpus, obstacle } = findGpus();
   const runs = gpus.length > 0;
   return { id, title, arch, features, rank, runs, native: false, compiler, missing, gpus, obstacle };
+}
+
+/** The target for what WebGPU reaches: the GPU that it would run on, or why there is none. It needs no compiler. */
+async function webGpu() {
+  const { id, title, arch, features, rank } = webgpu;
+  const { adapter, obstacle } = await findAdapter();
+  const common = { id, title, arch, features, rank, native: false, compiler: 'its templates', missing: null };
+  return { ...common, runs: adapter !== null, adapter, obstacle };
+}
+
+async function findAdapter(): Promise<{ adapter: string | null; obstacle: string | null }> {
+  try {
+    return { adapter: await findWebGpu(), obstacle: null };
+  } catch (error) {
+    if (!(error instanceof BitnetError)) throw error;
+    return { adapter: null, obstacle: error.hint ? `${error.message}: ${error.hint}` : error.message };
+  }
 }
 
 function findGpus(): { gpus: readonly Gpu[]; obstacle: string | null } {
@@ -70,6 +87,7 @@ function print(listed: Awaited<ReturnType<typeof listTargets>>): string {
 
 /** The GPUs of this machine, as `--device` counts them, or why none can be used. */
 function gpuLines(target: Awaited<ReturnType<typeof listTargets>>[number]): string[] {
+  if ('adapter' in target) return [`${webgpu.id}: ${target.adapter ?? target.obstacle}\n`];
   if (!('gpus' in target)) return [];
   if (target.obstacle !== null) return [`${target.obstacle}\n`];
   const lines = target.gpus.map(

@@ -26,3 +26,4 @@ export type {
 } from './options.ts';
 export type { GenerationStats } from './stats.ts';
 export type { DecodeOptions, EncodeOptions, Tokenizer, TokenStream } from './tokenizer/index.ts';
+export { findWebGpu } from './webgpu/node.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { defaultModel } from '../../index.ts';
-import { cuda, targets } from '../../targets/index.ts';
+import { gpuTargets, targets } from '../../targets/index.ts';
 import { f32, safetensorsBytes } from '../safetensors-bytes.ts';
 import { withEnvironment } from '../support/environment.ts';
 import { temporaryFolder } from '../support/temporary.ts';
@@ -137,7 +137,7 @@ usage('lists the targets', async () => {
   const listed: { id: string; runs: boolean; native: boolean }[] = JSON.parse(stdout);
   assert.equal(
     listed.map(({ id }) => id),
-    [...targets, cuda].map(({ id }) => id),
+    [...targets, ...gpuTargets].map(({ id }) => id),
   );
   assert.ok(listed.find(({ id }) => id === 'ref')!.runs);
   assert.is(listed.filter(({ native }) => native).length, 1);

@@ -13,8 +13,9 @@ import { renderCuda } from '../../compiler/render/cuda/index.ts';
 import { render } from '../../compiler/render/environment.ts';
 import { renderBuildScript, renderSources } from '../../compiler/render/index.ts';
 import { kernelView, tableView } from '../../compiler/render/views.ts';
+import { renderWebGpu } from '../../compiler/render/wgsl/index.ts';
 import { packageRoot } from '../../package-root.ts';
-import { cuda, type Target, targets } from '../../targets/index.ts';
+import { cuda, type Target, targets, webgpu } from '../../targets/index.ts';
 import { assertExpected, assertNoOthers } from '../support/expected.ts';
 import { isSupported, specOf } from '../support/kernel-library.ts';
 import { NORMS, sketch } from '../support/model-ir.ts';
@@ -106,6 +107,22 @@ compare(cuda, 'wgmma.cuh', () => cudaSource(MODELS.even, 'wgmma.cuh'));
 function cudaSource(ir: ModelIR, file: string, gpus = 1): string {
   return renderCuda(planForGpu(ir), gpus).find((source) => source.file === file)!.text;
 }
+
+/** Every shader of a program in one file, in the variant that takes most, or least, of what a GPU may have. */
+function shaders(ir: ModelIR, variant: 'most' | 'least'): string {
+  const texts = Object.entries(renderWebGpu(planForGpu(ir)).shaders).map(([name, { variants }]) => {
+    const keys = Object.keys(variants).filter(
+      (key) => key.includes('f32') === (variant === 'least' && 'f32' in variants),
+    );
+    return `// ===== ${name}\n${variants[keys.at(variant === 'most' ? -1 : 0)!]}`;
+  });
+  return texts.join('\n');
+}
+
+for (const [name, ir] of Object.entries(GPU_MODELS)) {
+  compare(webgpu, `${name}.wgsl`, () => shaders(ir, 'most'));
+}
+compare(webgpu, 'even-plain.wgsl', () => shaders(MODELS.even, 'least'));
 
 // How a row is decoded does not depend on the target: one of them stands for all.
 for (const encoding of Object.keys(FLOAT) as FloatEncodingName[]) {

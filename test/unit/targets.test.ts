@@ -4,7 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Machine, WASM } from '../../artifact/machine.ts';
 import { packageRoot } from '../../package-root.ts';
-import { canRun, cuda, nativeTarget, parseTargets, requireRunnable, targets } from '../../targets/index.ts';
+import { canRun, gpuTargets, nativeTarget, parseTargets, requireRunnable, targets } from '../../targets/index.ts';
 import { refusal } from '../support/refusal.ts';
 
 const machine = (arch: string, ...features: string[]): Machine => ({ arch, features: new Set(features), cpu: 'a CPU' });
@@ -41,7 +41,7 @@ test('the first target runs anywhere, and no two share an id or folder', () => {
   assert.ok(canRun(targets[0], machine('anything')));
   assert.is(new Set(targets.map(({ id }) => id)).size, targets.length);
   const folders = readdirSync(join(packageRoot(), 'targets'), { withFileTypes: true }).filter((e) => e.isDirectory());
-  assert.equal(folders.map(({ name }) => name).sort(), [...targets, cuda].map(({ id }) => id).sort());
+  assert.equal(folders.map(({ name }) => name).sort(), [...targets, ...gpuTargets].map(({ id }) => id).sort());
   for (const { id } of targets) assert.ok(existsSync(join(packageRoot(), 'targets', id, 'primitives.h')), id);
 });
 
@@ -62,10 +62,13 @@ test('lists of targets are read as the command line gives them', async () => {
 });
 
 test('a GPU is a target by itself, and whether there is one is for the engine to say', async () => {
-  requireRunnable('cuda');
-  for (const text of ['cuda', 'ref,cuda']) {
+  for (const { id } of gpuTargets) requireRunnable(id);
+  for (const [id, text] of gpuTargets.flatMap((gpu) => [
+    [gpu.id, gpu.id],
+    [gpu.id, `ref,${gpu.id}`],
+  ])) {
     const error = await refusal(() => parseTargets(text));
-    assert.match(error.message, /cuda packs weights in a way of its own/);
+    assert.match(error.message, `${id} packs weights in a way of its own`);
     assert.match(error.hint!, /by itself/);
   }
 });

@@ -20,7 +20,7 @@ import { selectWebGpuKernels } from '../../passes/select-webgpu-kernels.ts';
 import { render } from '../environment.ts';
 import type { Source } from '../index.ts';
 import { headTable } from '../views.ts';
-import { type BitLinear, RUN, WgslViews, wgslFloat } from './views.ts';
+import { type BitLinear, RUN, WHOLE, WgslViews, wgslFloat } from './views.ts';
 
 /** Tokens that the second kernel of a ternary matrix takes at most; the third takes any number. */
 const FEW = 4;
@@ -290,6 +290,7 @@ export function renderWebGpu(plan: Plan, workgroups?: number): Unkeyed {
     ...sampling,
     sampling: SAMPLING,
     run: RUN,
+    whole: WHOLE,
     trials,
     probes: { readBytes: 256 * 16 * READ_VECTORS, macs: 256 * 16 * 4 * DOT_ROUNDS },
   };

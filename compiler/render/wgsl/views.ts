@@ -14,6 +14,8 @@ export const THREADS = 256;
 const LANES = 32;
 /** Positions that attention takes at a time, and threads that do. */
 export const RUN = 64;
+/** Longest contexts that attention takes whole, in the CPU's order. */
+export const WHOLE = 256;
 /** The widest rows that GEMVs norm and quantise for themselves: as int8, they have room in the least workgroup memory. */
 const FUSED_COLUMNS = 12288;
 /** Rows of which squares are added up in the CPU's order. */
@@ -120,6 +122,7 @@ export class WgslViews {
       outStride: this.stride(step.out),
       outRow: row === 0 ? '' : `${row}u + `,
       accumulate,
+      exact: activation || accumulate,
       maths: `${activation ? `y = ${gate}(G q) * (U q), whose rows are woven by eights` : product}, q being int8.`,
     };
   }
@@ -156,6 +159,7 @@ export class WgslViews {
     return {
       threads: RUN,
       run: RUN,
+      whole: WHOLE,
       heads,
       kvHeads,
       sharing: heads / kvHeads,

@@ -29,18 +29,27 @@ const LIMITS = ['maxStorageBufferBindingSize', 'maxBufferSize', 'maxComputeWorkg
 
 const WANTED_FEATURES: readonly GPUFeatureName[] = ['subgroups', 'timestamp-query'];
 
+/** The GPU that answers first when the fastest one is asked for. @throws BitnetError where there is none */
+export async function findAdapter(gpu: GPU): Promise<GPUAdapter> {
+  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+  if (adapter) return adapter;
+  throw new BitnetError('there is no GPU that WebGPU reaches', {
+    hint: 'It needs a driver: on Linux one for Vulkan, and its loader (apt-get install libvulkan1).',
+  });
+}
+
+/** What a GPU is called, as far as it says. */
+export function nameOf({ info: { vendor, architecture, description } }: GPUAdapter): string {
+  return description || [vendor, architecture].filter(Boolean).join(' ') || 'a GPU';
+}
+
 /**
  * Opens the GPU that answers first when the fastest one is asked for.
  * @param without flags whose variants are not to be taken
  * @throws BitnetError where there is none, or it does not open
  */
 export async function openDevice(gpu: GPU, without: readonly Flag[] = []): Promise<Device> {
-  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
-  if (!adapter) {
-    throw new BitnetError('there is no GPU that WebGPU reaches', {
-      hint: 'It needs a driver: on Linux one for Vulkan, and its loader (apt-get install libvulkan1).',
-    });
-  }
+  const adapter = await findAdapter(gpu);
   const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature));
   const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
   let device: GPUDevice;
@@ -53,10 +62,9 @@ export async function openDevice(gpu: GPU, without: readonly Flag[] = []): Promi
   if (gpu.wgslLanguageFeatures?.has('packed_4x8_integer_dot_product')) flags.add('dot4');
   if (device.features.has('subgroups')) flags.add('subgroups');
   for (const flag of without) flags.delete(flag);
-  const { vendor, architecture, description } = adapter.info;
   return {
     gpu: device,
-    name: description || [vendor, architecture].filter(Boolean).join(' ') || 'a GPU',
+    name: nameOf(adapter),
     flags,
     maxBinding: Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize),
     maxBuffer: device.limits.maxBufferSize,

@@ -176,7 +176,7 @@ export class WebGpuExecutor implements Executor {
     const { queue } = this.device.gpu;
     const rows = tokens.reduce((sum, { logitsRow }) => sum + Number(logitsRow >= 0), 0);
     const hiddenRows = tokens.reduce((sum, { hiddenRow }) => sum + Number(hiddenRow >= 0), 0);
-    const tiled = tokens.length <= SPLIT_TOKENS ? splitsOf(tokens, this.program.run) : 1;
+    const tiled = tokens.length <= SPLIT_TOKENS ? splitsOf(tokens, this.program) : 1;
     this.#tell(tokens, rows, tiled, screen, part);
     const program = this.program.programs.find(({ maxTokens }) => maxTokens >= tokens.length)!;
     const chosen = rows === 1 && screen !== undefined;
@@ -282,7 +282,7 @@ export class WebGpuExecutor implements Executor {
   async profile(tokens: readonly Token[], screen?: NeededLogits): Promise<LaunchTimes[]> {
     const { gpu } = this.device;
     const rows = tokens.reduce((sum, { logitsRow }) => sum + Number(logitsRow >= 0), 0);
-    const splits = tokens.length <= SPLIT_TOKENS ? splitsOf(tokens, this.program.run) : 1;
+    const splits = tokens.length <= SPLIT_TOKENS ? splitsOf(tokens, this.program) : 1;
     const sizes = { tokens: tokens.length, rows, splits };
     this.#tell(tokens, rows, splits, screen);
     const program = this.program.programs.find(({ maxTokens }) => maxTokens >= tokens.length)!;
@@ -453,8 +453,10 @@ function happens({ when }: Launch, { rows, splits }: Sizes): boolean {
 const NO_TOKEN: Token = { id: 0, position: 0, sequence: 0, logitsRow: -1, hiddenRow: -1 };
 
 /** Parts that contexts are split into: of one run of positions each, as long as there are not too many. */
-const splitsOf = (tokens: readonly Token[], run: number): number =>
-  Math.min(MOST_SPLITS, Math.max(...tokens.map(({ position }) => Math.floor(position / run) + 1)));
+function splitsOf(tokens: readonly Token[], { run, whole }: WebGpuProgram): number {
+  const longest = Math.max(...tokens.map(({ position }) => position + 1));
+  return longest <= whole ? 1 : Math.min(MOST_SPLITS, Math.ceil(longest / run));
+}
 
 /** Pairs of a sequence's keys and values in a layer. */
 const pairsOf = ({ kvHeads, headDim }: WebGpuProgram, positions: number): number =>

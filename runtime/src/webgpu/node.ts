@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { BitnetError } from '../../../errors.ts';
 import type { NativeEngine, NativeOpenOptions } from '../addon.ts';
-import { openDevice } from './device.ts';
+import { findAdapter, nameOf, openDevice } from './device.ts';
 import { openWebGpu } from './open.ts';
 
 /** Read of the weights file at a time. */
@@ -34,6 +34,14 @@ async function load(): Promise<GPU> {
       cause,
     });
   }
+}
+
+/**
+ * The name of the GPU that target `webgpu` runs on.
+ * @throws BitnetError that says why there is none: no package, or no GPU
+ */
+export async function findWebGpu(): Promise<string> {
+  return nameOf(await findAdapter(await loadWebGpu()));
 }
 
 /**
