@@ -98,6 +98,8 @@ export interface WebGpuProgram {
     readonly bytes: number;
   };
   readonly shaders: Readonly<Record<string, Shader>>;
+  /** WGSL of a function `fused`, for drivers whose `fma` rounds twice. */
+  readonly fused: string;
   /** A step takes the first that has room for its tokens. */
   readonly programs: readonly StepProgram[];
   /** The largest logit of one row; and the largest ones. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { compile } from '../../compiler/index.ts';
 import { defaultModel, type Model, openArtifact } from '../../index.ts';
 import { packageRoot } from '../../package-root.ts';
+import { nativeTarget } from '../../targets/index.ts';
 import type { Asked } from './main.ts';
 
 const FIXTURES = join(packageRoot(), 'test', 'fixtures');
@@ -55,7 +56,7 @@ export async function story({ scratch }: Asked): Promise<void> {
   const out = join(scratch, 'story');
   const open = async (target: string) =>
     openArtifact((await compile(defaultModel(), { target, out })).artifact, { target });
-  await using reference = await open('native');
+  await using reference = await open(nativeTarget().id);
   await using ours = await open('webgpu');
   for (const temperature of [0, 0.8]) {
     const [a, b] = [await tell(ours, temperature), await tell(reference, temperature)];

@@ -20,7 +20,7 @@ import { selectWebGpuKernels } from '../../passes/select-webgpu-kernels.ts';
 import { render } from '../environment.ts';
 import type { Source } from '../index.ts';
 import { headTable } from '../views.ts';
-import { type BitLinear, RUN, WHOLE, WgslViews, wgslFloat } from './views.ts';
+import { type BitLinear, RUN, WgslViews, WHOLE, wgslFloat } from './views.ts';
 
 /** Tokens that the second kernel of a ternary matrix takes at most; the third takes any number. */
 const FEW = 4;
@@ -286,6 +286,7 @@ export function renderWebGpu(plan: Plan, workgroups?: number): Unkeyed {
       bytes: weights.bytes,
     },
     shaders: shaders.all,
+    fused: primitives('fused'),
     programs,
     ...sampling,
     sampling: SAMPLING,

@@ -2,7 +2,7 @@ import { Embedding } from './embedding.ts';
 import type { Executor, NeededLogits, Token } from './executor.ts';
 import { Generation } from './generation.ts';
 import { Logits } from './logits.ts';
-import type { Ask, FromEngine, ToEngine } from './protocol.ts';
+import { type Ask, type FromEngine, failureOf, type ToEngine } from './protocol.ts';
 import type { SequenceRequest, Tell } from './request.ts';
 import { Score } from './score.ts';
 import { Slots } from './slots.ts';
@@ -116,7 +116,7 @@ export class PortableEngine {
         await this.#letIn();
       }
     } catch (error) {
-      this.#ended = `the engine failed: ${(error as Error).message}`;
+      this.#ended = failureOf(error as Error);
     }
     this.#running = false;
     if (this.#ended !== undefined) this.#endAll(this.#ended);

@@ -1,3 +1,4 @@
+import { BitnetError } from '../../../errors.ts';
 import type { EngineFacts, NativeGenerateOptions, NativeOutput, NativeStats } from '../addon.ts';
 
 /** What is asked of an engine that runs in a thread of its own. */
@@ -50,3 +51,9 @@ export type FromEngine =
 
 /** Milliseconds on a clock that all threads of the process read alike. */
 export const clock = (): number => performance.timeOrigin + performance.now();
+
+/** How requests end where the engine fails: with what is wrong, and on a second line what to do about it. */
+export function failureOf(error: Error): string {
+  const hint = error instanceof BitnetError && error.hint ? `\n${error.hint}` : '';
+  return `the engine failed: ${error.message}${hint}`;
+}

@@ -10,7 +10,7 @@ import type {
   ScoreOutput,
 } from '../addon.ts';
 import { DISPOSED } from './engine.ts';
-import { type Ask, clock, type FromEngine, type News, type ToEngine } from './protocol.ts';
+import { type Ask, clock, type FromEngine, failureOf, type News, type ToEngine } from './protocol.ts';
 
 /** The way to an engine in another thread. */
 export interface Line {
@@ -110,7 +110,7 @@ export class RemoteEngine implements NativeEngine {
 
   /** To be called where the thread, or one of its helpers, has ended with an error. */
   fail(cause: Error): void {
-    this.#ended ??= `the engine failed: ${cause.message}`;
+    this.#ended ??= failureOf(cause);
     for (const id of [...this.#boxes.keys()]) this.#put(id, { ending: 'error', error: this.#ended });
     this.#disposed?.();
   }

@@ -19,6 +19,8 @@ export interface Device {
   readonly name: string;
   /** Which variants of shaders it takes. */
   readonly flags: ReadonlySet<Flag>;
+  /** Whether its fma rounds once, as the CPU's does. */
+  readonly fuses: boolean;
   /** Bytes of a binding, and of a buffer, at most. */
   readonly maxBinding: number;
   readonly maxBuffer: number;
@@ -66,9 +68,41 @@ export async function openDevice(gpu: GPU, without: readonly Flag[] = []): Promi
     gpu: device,
     name: nameOf(adapter),
     flags,
+    fuses: await fuses(device),
     maxBinding: Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize),
     maxBuffer: device.limits.maxBufferSize,
   };
+}
+
+/** Rounded once, (1 + x)^2 - (1 + 2 x) is x^2; rounded twice, it is zero. x is read, lest the compiler computes it. */
+const PROBE = `
+@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+@compute @workgroup_size(1)
+fn main() {
+  let one = 1.0 + x[0];
+  x[0] = fma(one, one, -(one + x[0]));
+}`;
+
+async function fuses(gpu: GPUDevice): Promise<boolean> {
+  const module = gpu.createShaderModule({ code: PROBE });
+  const pipeline = await gpu.createComputePipelineAsync({ layout: 'auto', compute: { module, entryPoint: 'main' } });
+  const buffer = gpu.createBuffer({ size: 4, usage: USAGE.STORAGE | USAGE.COPY_SRC | USAGE.COPY_DST });
+  const result = gpu.createBuffer({ size: 4, usage: USAGE.MAP_READ | USAGE.COPY_DST });
+  gpu.queue.writeBuffer(buffer, 0, Float32Array.of(2 ** -13));
+  const entries = [{ binding: 0, resource: { buffer } }];
+  const encoder = gpu.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  pass.setPipeline(pipeline);
+  pass.setBindGroup(0, gpu.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }));
+  pass.dispatchWorkgroups(1);
+  pass.end();
+  encoder.copyBufferToBuffer(buffer, 0, result, 0, 4);
+  gpu.queue.submit([encoder.finish()]);
+  await result.mapAsync(MAP_READ);
+  const [square] = new Float32Array(result.getMappedRange().slice(0));
+  buffer.destroy();
+  result.destroy();
+  return square !== 0;
 }
 
 /** The variant of a shader for a GPU, by its flags and what the model is opened with. */

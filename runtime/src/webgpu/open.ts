@@ -94,7 +94,7 @@ export async function openExecutor(
   let compiled = 0;
   const tell = () => loaded(Math.min(uploaded, compiled));
   const [pipelines] = await Promise.all([
-    createPipelines(device, program.shaders, options.kv === 'f32', (share) => {
+    createPipelines(device, program, options.kv === 'f32', (share) => {
       compiled = share;
       tell();
     }),

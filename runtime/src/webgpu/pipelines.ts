@@ -1,4 +1,4 @@
-import type { Flag, Shader } from '../../../artifact/webgpu.ts';
+import type { Access, Flag, WebGpuProgram } from '../../../artifact/webgpu.ts';
 import { BitnetError } from '../../../errors.ts';
 import { type Device, variantOf } from './device.ts';
 
@@ -14,14 +14,14 @@ export interface Pipeline {
  * @throws BitnetError with the driver's words where it refuses one
  */
 export async function createPipelines(
-  { gpu, flags }: Device,
-  shaders: Readonly<Record<string, Shader>>,
+  { gpu, flags, fuses }: Device,
+  { shaders, fused }: Pick<WebGpuProgram, 'shaders' | 'fused'>,
   wide: boolean,
   progress: (share: number) => void,
 ): Promise<Map<string, Pipeline>> {
   const set = new Set<Flag>(wide ? [...flags, 'f32'] : flags);
   const layouts = new Map<string, GPUBindGroupLayout>();
-  const layoutOf = (bindings: Shader['bindings']): GPUBindGroupLayout => {
+  const layoutOf = (bindings: readonly Access[]): GPUBindGroupLayout => {
     const key = bindings.join();
     const known = layouts.get(key);
     if (known) return known;
@@ -38,7 +38,8 @@ export async function createPipelines(
   let done = 0;
   const create = async (name: string): Promise<[string, Pipeline]> => {
     const shader = shaders[name]!;
-    const code = shader.variants[variantOf(shader, set)]!;
+    const variant = shader.variants[variantOf(shader, set)]!;
+    const code = fuses ? variant : variant.replaceAll(/\bfma\(/g, 'fused(').concat(fused);
     const layout = layoutOf(shader.bindings);
     try {
       const pipeline = await gpu.createComputePipelineAsync({

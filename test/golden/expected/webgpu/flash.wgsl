@@ -584,7 +584,10 @@ fn mix(before: vec2f, at: u32, last: u32) -> vec2f {
     // Eight loads on their way at once; weights beyond the end are zero.
     var eight: array<vec2f, 8>;
     for (var j = 0u; j < 8u; j++) { eight[j] = cached(at + min(i + j, last) * PAIRS); }
-    for (var j = 0u; j < 8u; j++) { sum = fma(vec2f(weights[i + j]), eight[j], sum); }
+    for (var j = 0u; j < 8u; j++) {
+      let weight = weights[i + j];
+      sum = vec2f(fma(weight, eight[j].x, sum.x), fma(weight, eight[j].y, sum.y));
+    }
   }
   return sum;
 }
@@ -1737,11 +1740,10 @@ fn six_bits(word: u32, low: u32, upper: u32, high: u32) -> vec4f {
   return vec4f(bytes_of(codes)) - 32.0;
 }
 
-// The scale of sixteen columns of a row.
-fn scale_of(group: u32, row: u32, sixteen: u32) -> f32 {
-  let at = sixteen * 16u + row;
-  let byte = (table[group + 96u + at / 16u][at / 4u % 4u] >> (at % 4u * 8u)) & 255u;
-  return half_at(group + 104u, row) * f32(i32(byte << 24u) >> 24u);
+// Of sixteen columns' scales, those of rows g and g + 8.
+fn two_scales(sixteen: vec4u, g: u32) -> vec2f {
+  let words = select(sixteen.xz, sixteen.yw, g >= 4u);
+  return vec2f(bitcast<vec2i>(words << vec2u(24u - g % 4u * 8u)) >> vec2u(24u));
 }
 
 // Of each lane, rows g and g + 8.
@@ -1760,17 +1762,21 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
       let group = (sixteen * GROUPS + i) * 106u;
       let halves = array(table[group + lane32], table[group + 32u + lane32]);
       let upper = table[group + 64u + lane32];
+      var group_sums: array<vec2f, 1>;
       for (var tile = 0u; tile < 4u; tile++) {
         for (var h = 0u; h < 2u; h++) {
           let word = halves[tile / 2u][tile % 2u * 2u + h];
-          let low = six_bits(word, 0u, upper[tile], 4u * h) * scale_of(group, g, tile * 2u + h);
-          let high = six_bits(word, 4u, upper[tile], 4u * h + 2u) * scale_of(group, g + 8u, tile * 2u + h);
+          let low = six_bits(word, 0u, upper[tile], 4u * h);
+          let high = six_bits(word, 4u, upper[tile], 4u * h + 2u);
+          let scales = two_scales(table[group + 96u + tile * 2u + h], g);
           for (var t = 0u; t < 1u; t++) {
             let x = hidden[(first + t) * STRIDE + i * 32u + tile * 8u + h * 4u + c];
-            sums[t] += vec2f(dot(low, x), dot(high, x));
+            group_sums[t] += vec2f(dot(low, x), dot(high, x)) * scales;
           }
         }
       }
+      let scale = vec2f(half_at(group + 104u, g), half_at(group + 105u, g));
+      for (var t = 0u; t < 1u; t++) { sums[t] += group_sums[t] * scale; }
     }
   }
   for (var t = 0u; t < 1u; t++) { partial[t * 256u + thread] = sums[t]; }
@@ -1846,11 +1852,10 @@ fn six_bits(word: u32, low: u32, upper: u32, high: u32) -> vec4f {
   return vec4f(bytes_of(codes)) - 32.0;
 }
 
-// The scale of sixteen columns of a row.
-fn scale_of(group: u32, row: u32, sixteen: u32) -> f32 {
-  let at = sixteen * 16u + row;
-  let byte = (table[group + 96u + at / 16u][at / 4u % 4u] >> (at % 4u * 8u)) & 255u;
-  return half_at(group + 104u, row) * f32(i32(byte << 24u) >> 24u);
+// Of sixteen columns' scales, those of rows g and g + 8.
+fn two_scales(sixteen: vec4u, g: u32) -> vec2f {
+  let words = select(sixteen.xz, sixteen.yw, g >= 4u);
+  return vec2f(bitcast<vec2i>(words << vec2u(24u - g % 4u * 8u)) >> vec2u(24u));
 }
 
 // Of each lane, rows g and g + 8.
@@ -1869,17 +1874,21 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
       let group = (sixteen * GROUPS + i) * 106u;
       let halves = array(table[group + lane32], table[group + 32u + lane32]);
       let upper = table[group + 64u + lane32];
+      var group_sums: array<vec2f, 4>;
       for (var tile = 0u; tile < 4u; tile++) {
         for (var h = 0u; h < 2u; h++) {
           let word = halves[tile / 2u][tile % 2u * 2u + h];
-          let low = six_bits(word, 0u, upper[tile], 4u * h) * scale_of(group, g, tile * 2u + h);
-          let high = six_bits(word, 4u, upper[tile], 4u * h + 2u) * scale_of(group, g + 8u, tile * 2u + h);
+          let low = six_bits(word, 0u, upper[tile], 4u * h);
+          let high = six_bits(word, 4u, upper[tile], 4u * h + 2u);
+          let scales = two_scales(table[group + 96u + tile * 2u + h], g);
           for (var t = 0u; t < 4u; t++) {
             let x = hidden[(first + t) * STRIDE + i * 32u + tile * 8u + h * 4u + c];
-            sums[t] += vec2f(dot(low, x), dot(high, x));
+            group_sums[t] += vec2f(dot(low, x), dot(high, x)) * scales;
           }
         }
       }
+      let scale = vec2f(half_at(group + 104u, g), half_at(group + 105u, g));
+      for (var t = 0u; t < 4u; t++) { sums[t] += group_sums[t] * scale; }
     }
   }
   for (var t = 0u; t < 4u; t++) { partial[t * 256u + thread] = sums[t]; }
@@ -3384,6 +3393,18 @@ fn dot4(a: u32, b: u32) -> i32 {
   return dot4I8Packed(a, b);
 }
 
+// A product that is rounded before it is added to anything, where drivers would take a fused multiply-add: place.trial is 0
+// outside of trials, which they cannot know.
+fn rounded(product: f32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
+}
+
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+fn divided(a: f32, b: f32) -> f32 {
+  let quotient = a / b;
+  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+}
+
 // Of each four columns: the codes of 64 rows, and the activations of 64 tokens.
 var<workgroup> a: array<vec4u, 512>;
 var<workgroup> b: array<vec4u, 512>;
@@ -3647,6 +3668,18 @@ struct Quant {
 // The sum of the products of four int8 with four others.
 fn dot4(a: u32, b: u32) -> i32 {
   return dot4I8Packed(a, b);
+}
+
+// A product that is rounded before it is added to anything, where drivers would take a fused multiply-add: place.trial is 0
+// outside of trials, which they cannot know.
+fn rounded(product: f32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
+}
+
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+fn divided(a: f32, b: f32) -> f32 {
+  let quotient = a / b;
+  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
 }
 
 // Of each four columns: the codes of 64 rows, and the activations of 64 tokens.

@@ -1238,7 +1238,10 @@ fn mix(before: vec2f, at: u32, last: u32) -> vec2f {
     // Eight loads on their way at once; weights beyond the end are zero.
     var eight: array<vec2f, 8>;
     for (var j = 0u; j < 8u; j++) { eight[j] = cached(at + min(i + j, last) * PAIRS); }
-    for (var j = 0u; j < 8u; j++) { sum = fma(vec2f(weights[i + j]), eight[j], sum); }
+    for (var j = 0u; j < 8u; j++) {
+      let weight = weights[i + j];
+      sum = vec2f(fma(weight, eight[j].x, sum.x), fma(weight, eight[j].y, sum.y));
+    }
   }
   return sum;
 }

@@ -565,7 +565,10 @@ fn mix(before: vec2f, at: u32, last: u32) -> vec2f {
     // Eight loads on their way at once; weights beyond the end are zero.
     var eight: array<vec2f, 8>;
     for (var j = 0u; j < 8u; j++) { eight[j] = cached(at + min(i + j, last) * PAIRS); }
-    for (var j = 0u; j < 8u; j++) { sum = fma(vec2f(weights[i + j]), eight[j], sum); }
+    for (var j = 0u; j < 8u; j++) {
+      let weight = weights[i + j];
+      sum = vec2f(fma(weight, eight[j].x, sum.x), fma(weight, eight[j].y, sum.y));
+    }
   }
   return sum;
 }
@@ -3157,6 +3160,18 @@ fn dot4(a: u32, b: u32) -> i32 {
   return dot4I8Packed(a, b);
 }
 
+// A product that is rounded before it is added to anything, where drivers would take a fused multiply-add: place.trial is 0
+// outside of trials, which they cannot know.
+fn rounded(product: f32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
+}
+
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+fn divided(a: f32, b: f32) -> f32 {
+  let quotient = a / b;
+  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+}
+
 // Of each four columns: the codes of 64 rows, and the activations of 64 tokens.
 var<workgroup> a: array<vec4u, 512>;
 var<workgroup> b: array<vec4u, 512>;
@@ -3436,6 +3451,18 @@ struct Quant {
 // The sum of the products of four int8 with four others.
 fn dot4(a: u32, b: u32) -> i32 {
   return dot4I8Packed(a, b);
+}
+
+// A product that is rounded before it is added to anything, where drivers would take a fused multiply-add: place.trial is 0
+// outside of trials, which they cannot know.
+fn rounded(product: f32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
+}
+
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+fn divided(a: f32, b: f32) -> f32 {
+  let quotient = a / b;
+  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
 }
 
 // Of each four columns: the codes of 64 rows, and the activations of 64 tokens.

@@ -1,0 +1,95 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
+import { compile } from '../../compiler/index.ts';
+import { type Model, openArtifact } from '../../index.ts';
+import { packageRoot } from '../../package-root.ts';
+import { loadWebGpu } from '../../runtime/src/webgpu/node.ts';
+import { skip } from '../support/beds.ts';
+import { assertLogits, relativeError } from '../support/logits.ts';
+import { refusal } from '../support/refusal.ts';
+import { temporaryFolder } from '../support/temporary.ts';
+import { whyNoWebGpu } from '../support/webgpu.ts';
+
+const FIXTURES = join(packageRoot(), 'test', 'fixtures');
+const { model: file, tokens, greedy, logits } = JSON.parse(readFileSync(join(FIXTURES, 'b158-i2s.json'), 'utf8'));
+const NEW_TOKENS = 3;
+
+const tests = suite('a model on WebGPU');
+const reason = await whyNoWebGpu();
+
+/** Makes the next GPU that is opened one that can be lost, and returns what loses it. */
+async function losable(): Promise<(message: string) => void> {
+  const gpu = await loadWebGpu();
+  const requestAdapter = gpu.requestAdapter.bind(gpu);
+  let tell: (info: GPUDeviceLostInfo) => void;
+  const lost = new Promise<GPUDeviceLostInfo>((resolve) => {
+    tell = resolve;
+  });
+  let device: GPUDevice | undefined;
+  gpu.requestAdapter = async (options) => {
+    const adapter = (await requestAdapter(options))!;
+    const requestDevice = adapter.requestDevice.bind(adapter);
+    adapter.requestDevice = async (descriptor) => {
+      device = await requestDevice(descriptor);
+      Object.defineProperty(device, 'lost', { value: lost });
+      return device;
+    };
+    return adapter;
+  };
+  return (message) => {
+    tell({ message, reason: 'unknown' } as GPUDeviceLostInfo);
+    device!.destroy();
+  };
+}
+
+if (reason === undefined) {
+  let model: Model;
+  let lose: (message: string) => void;
+
+  tests.before(async () => {
+    lose = await losable();
+    const out = temporaryFolder('webgpu');
+    const { artifact } = await compile(join(FIXTURES, file), { target: 'webgpu', out });
+    // Every kernel tests itself on every matrix: its integer sums are those of the CPU.
+    model = await openArtifact(artifact, { kv: 'f32', sequences: 1 });
+  });
+
+  tests('logits are those of the golden model, but for the order in which the head adds', async () => {
+    const all = new Float32Array(new Uint8Array(readFileSync(join(FIXTURES, logits))).buffer);
+    const { data, rows, vocab } = await model.logits(tokens);
+    assert.is(rows, tokens.length);
+    const rowsOf = (from: Float32Array) =>
+      tokens.map((_: number, i: number) => from.subarray(i * vocab, (i + 1) * vocab));
+    const [actual, expected] = [rowsOf(data), rowsOf(all)];
+    assertLogits(actual, expected);
+    const errors = actual.map((row: Float32Array, i: number) => relativeError(row, expected[i]));
+    assert.ok(Math.min(...errors) <= 1e-6, `${errors}`);
+  });
+
+  tests('it continues as the golden model does, token by token', async () => {
+    const result = await model.generate(tokens, { temperature: 0, maxTokens: NEW_TOKENS, ignoreEos: true }).result;
+    assert.equal(result.tokens, greedy.slice(0, NEW_TOKENS));
+  });
+
+  tests('a GPU that is lost ends what runs and what comes, and says what to do', async () => {
+    const running = model.generate(tokens, { temperature: 0, maxTokens: 40, ignoreEos: true });
+    const pieces = running[Symbol.asyncIterator]();
+    await pieces.next();
+    lose('the driver gave up');
+    const read = async () => {
+      while (!(await pieces.next()).done);
+    };
+    for (const attempt of [read, () => model.logits(tokens)]) {
+      const error = await refusal(attempt);
+      assert.match(error.message, 'the GPU was lost: the driver gave up');
+      assert.match(error.hint!, 'Load the model again');
+    }
+    await model.dispose();
+  });
+} else {
+  skip(tests, 'logits, tokens, and a GPU that is lost', reason);
+}
+
+tests.run();
