@@ -141,6 +141,7 @@ export class WgslViews {
       ...input,
       ...matrix,
       ...(fused && input.gate ? { ...gateFlags(input) } : matrix.activation ? gateFlags(matrix) : gates),
+      gating: matrix.activation || (fused && input.gate),
       tokens,
       fused,
       split,

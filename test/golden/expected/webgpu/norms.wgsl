@@ -2581,6 +2581,29 @@ fn norm_factor(v: Values) -> f32 {
   return divided(1.0, fma(fma(-root, root, mean), 0.5 / root, root));
 }
 
+// e^x as the CPU's kernels compute it
+fn exp_as_cpu(value: f32) -> f32 {
+  let x = clamp(value, -87.3, 88.0);
+  let n = round(x * 1.44269504);
+  var r = fma(n, -0.693359375, x);
+  r = fma(n, 2.12194440e-4, r);
+  var e = 1.0 / 5040.0;
+  e = fma(e, r, 1.0 / 720.0);
+  e = fma(e, r, 1.0 / 120.0);
+  e = fma(e, r, 1.0 / 24.0);
+  e = fma(e, r, 1.0 / 6.0);
+  e = fma(e, r, 0.5);
+  e = fma(e, r, 1.0);
+  e = fma(e, r, 1.0);
+  return ldexp(e, i32(n));
+}
+
+// GELU of gate by tanh, times up: (1 + tanh u) / 2 = 1 / (1 + e^(-2 u))
+fn gated(gate: f32, up: f32) -> f32 {
+  let inner = fma(gate * gate * gate, 0.044715, gate);
+  return divided(gate, 1.0 + exp_as_cpu(inner * -1.59576912)) * up;
+}
+
 // activation(gate) * up; gate and up lie one behind the other.
 fn value_at(token: u32, quad: u32) -> vec4f {
   let at = token * 48u + quad;
