@@ -1762,7 +1762,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
       let group = (sixteen * GROUPS + i) * 106u;
       let halves = array(table[group + lane32], table[group + 32u + lane32]);
       let upper = table[group + 64u + lane32];
-      var group_sums: array<vec2f, 1>;
+      var group_sums = array<vec2f, 1>();
       for (var tile = 0u; tile < 4u; tile++) {
         for (var h = 0u; h < 2u; h++) {
           let word = halves[tile / 2u][tile % 2u * 2u + h];
@@ -1874,7 +1874,7 @@ fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) threa
       let group = (sixteen * GROUPS + i) * 106u;
       let halves = array(table[group + lane32], table[group + 32u + lane32]);
       let upper = table[group + 64u + lane32];
-      var group_sums: array<vec2f, 4>;
+      var group_sums = array<vec2f, 4>();
       for (var tile = 0u; tile < 4u; tile++) {
         for (var h = 0u; h < 2u; h++) {
           let word = halves[tile / 2u][tile % 2u * 2u + h];
