@@ -12,7 +12,7 @@ export function selectWebGpuKernels(plan: Plan): Choice[] {
     .filter((step) => step.op === 'bitlinear')
     .map(({ use, m, k }) => {
       // Sums that could overflow are refused for all GPUs alike.
-      gpuKernels(m, k, webgpu.id);
+      gpuKernels(m, k);
       const columns = pad16(k);
       const spec = (family: string, tile: Tile): KernelSpec => {
         const name = formatName({ family, m, k, tile, target: webgpu.id });

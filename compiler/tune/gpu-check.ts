@@ -1,7 +1,7 @@
+import { trialActivations } from '../../artifact/trial.ts';
 import { referenceSums } from '../kernels/bitlinear-i2.ts';
 import { t16 } from '../kernels/bitlinear-t16.ts';
 import { groupBytes } from '../kernels/layout.ts';
-import { trialActivations } from '../../artifact/trial.ts';
 import type { KernelShape } from '../kernels/spec.ts';
 import { trialLayer } from '../render/cuda/tuning.ts';
 import type { BatchClass } from './bed.ts';
