@@ -84,6 +84,8 @@ export class WebGpuExecutor implements Executor {
   readonly #dispatches = new Map<StepProgram | readonly Launch[], readonly Dispatch[]>();
   readonly #readback: GPUBuffer;
   readonly #stepWords: ArrayBuffer;
+  /** Commands of one more step like the last one. */
+  #ahead: { readonly key: string; readonly commands: GPUCommandBuffer } | undefined;
   #lost: string | undefined;
 
   /** @throws BitnetError where the GPU has no room for the KV cache or a step */
@@ -173,39 +175,28 @@ export class WebGpuExecutor implements Executor {
   async step(tokens: readonly Token[], { screens, part }: StepOptions = {}): Promise<StepOutput> {
     // Candidates are looked for in one row; of several all is read.
     const screen = screens?.length === 1 ? screens[0] : undefined;
-    const { queue } = this.device.gpu;
     const rows = tokens.reduce((sum, { logitsRow }) => sum + Number(logitsRow >= 0), 0);
     const hiddenRows = tokens.reduce((sum, { hiddenRow }) => sum + Number(hiddenRow >= 0), 0);
-    const tiled = tokens.length <= SPLIT_TOKENS ? splitsOf(tokens, this.program) : 1;
-    this.#tell(tokens, rows, tiled, screen, part);
-    const program = this.program.programs.find(({ maxTokens }) => maxTokens >= tokens.length)!;
+    const splits = tokens.length <= SPLIT_TOKENS ? splitsOf(tokens, this.program) : 1;
+    this.#tell(tokens, rows, splits, screen, part);
     const chosen = rows === 1 && screen !== undefined;
     const greedy = chosen && screen.keep === 1 && screen.margin === 0 && screen.rows.length === 0;
-    const { greedy: one, choices } = this.program;
+    const wants = greedy ? 'largest' : chosen ? 'choices' : 'logits';
+    const shape: Shape = { tokens: tokens.length, rows, splits, hiddenRows, wants };
+    const key = Object.values(shape).join();
+    const commands = this.#ahead?.key === key ? this.#ahead.commands : this.#commands(shape);
+    this.#ahead = undefined;
+    this.device.gpu.queue.submit([commands]);
 
-    const encoder = this.device.gpu.createCommandEncoder();
-    if (chosen && !greedy) encoder.clearBuffer(this.#buffer('found'), 0, 4);
-    const pass = encoder.beginComputePass();
-    const sizes = { tokens: tokens.length, rows, splits: tiled };
-    this.#encode(pass, this.#dispatchesOf(program), sizes);
-    if (chosen) this.#encode(pass, this.#dispatchesOf(greedy ? one : choices), sizes);
-    pass.end();
-
+    const logitsBytes = this.#logitsBytes(shape);
     const hiddenBytes = this.program.buffers.hidden!;
-    const foundBytes = 4 + 8 * (greedy ? 1 : this.program.sampling.room);
-    const logitsBytes = chosen ? foundBytes : 4 * this.vocab * rows;
     const bytes = logitsBytes + hiddenRows * hiddenBytes;
-    if (chosen) encoder.copyBufferToBuffer(this.#buffer('found'), 0, this.#readback, 0, foundBytes);
-    else if (rows > 0) encoder.copyBufferToBuffer(this.#buffer('logits'), 0, this.#readback, 0, logitsBytes);
-    if (hiddenRows > 0) {
-      encoder.copyBufferToBuffer(this.#buffer('states'), 0, this.#readback, logitsBytes, hiddenRows * hiddenBytes);
-    }
-    queue.submit([encoder.finish()]);
-    if (bytes === 0) {
-      await this.#work(queue.onSubmittedWorkDone());
-      return { logits: NO_VALUES, hidden: NO_VALUES, counts: NO_COUNTS };
-    }
-    await this.#work(this.#readback.mapAsync(MAP_READ, 0, bytes));
+    const done =
+      bytes === 0 ? this.device.gpu.queue.onSubmittedWorkDone() : this.#readback.mapAsync(MAP_READ, 0, bytes);
+    // While the GPU is at it: the next token's step will have the same commands.
+    if (tokens.length <= SPLIT_TOKENS) this.#ahead = { key, commands: this.#commands(shape) };
+    await this.#work(done);
+    if (bytes === 0) return { logits: NO_VALUES, hidden: NO_VALUES, counts: NO_COUNTS };
     const mapped = this.#readback.getMappedRange(0, bytes);
     const hidden = new Float32Array(hiddenRows * this.embedding);
     for (let row = 0; row < hiddenRows; row++) {
@@ -216,6 +207,32 @@ export class WebGpuExecutor implements Executor {
     this.#readback.unmap();
     if (found === 'too many') return { logits: await this.#wholeRow(), hidden, counts: NO_COUNTS };
     return { logits, hidden, counts: NO_COUNTS, ...(found && { found }) };
+  }
+
+  /** What a step of that shape has the GPU do. */
+  #commands(shape: Shape): GPUCommandBuffer {
+    const { tokens, hiddenRows, wants } = shape;
+    const { programs, greedy, choices, buffers } = this.program;
+    const program = programs.find(({ maxTokens }) => maxTokens >= tokens)!;
+    const encoder = this.device.gpu.createCommandEncoder();
+    if (wants === 'choices') encoder.clearBuffer(this.#buffer('found'), 0, 4);
+    const pass = encoder.beginComputePass();
+    this.#encode(pass, this.#dispatchesOf(program), shape);
+    if (wants !== 'logits') this.#encode(pass, this.#dispatchesOf(wants === 'largest' ? greedy : choices), shape);
+    pass.end();
+    const bytes = this.#logitsBytes(shape);
+    const from = this.#buffer(wants === 'logits' ? 'logits' : 'found');
+    if (bytes > 0) encoder.copyBufferToBuffer(from, 0, this.#readback, 0, bytes);
+    if (hiddenRows > 0) {
+      encoder.copyBufferToBuffer(this.#buffer('states'), 0, this.#readback, bytes, hiddenRows * buffers.hidden!);
+    }
+    return encoder.finish();
+  }
+
+  /** Bytes that are read back of a step's logits. */
+  #logitsBytes({ wants, rows }: Shape): number {
+    if (wants === 'logits') return 4 * this.vocab * rows;
+    return 4 + 8 * (wants === 'largest' ? 1 : this.program.sampling.room);
   }
 
   sequencesInPart(positions: number): number {
@@ -430,6 +447,13 @@ export class WebGpuExecutor implements Executor {
 /** What is said where a GPU is gone. */
 export const lostError = (message: string, cause?: unknown): BitnetError =>
   new BitnetError(`the GPU was lost: ${message}`, { hint: 'Load the model again.', cause });
+
+/** What the commands of a step depend on. */
+interface Shape extends Sizes {
+  readonly hiddenRows: number;
+  /** What is read back: whole rows of logits, the largest one's token, or those that may be chosen. */
+  readonly wants: 'logits' | 'largest' | 'choices';
+}
 
 interface Sizes {
   readonly tokens: number;
