@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compile } from '../../compiler/index.ts';
-import { defaultModel, type Model, openArtifact } from '../../index.ts';
+import { defaultModel, type LoadOptions, type Model, openArtifact } from '../../index.ts';
 import { packageRoot } from '../../package-root.ts';
 import { nativeTarget } from '../../targets/index.ts';
 import type { Asked } from './main.ts';
@@ -32,15 +32,27 @@ export async function golden({ scratch }: Asked): Promise<void> {
   for (const file of readdirSync(FIXTURES).filter((name) => name.endsWith('.json'))) {
     const { model: name, tokens, logits } = JSON.parse(readFileSync(join(FIXTURES, file), 'utf8'));
     if (logits === undefined) continue;
-    const { artifact } = await compile(join(FIXTURES, name), { target: 'webgpu', out: join(scratch, 'golden') });
+    const compiled = async (target: string) =>
+      (await compile(join(FIXTURES, name), { target, out: join(scratch, 'golden') })).artifact;
     const bytes = readFileSync(join(FIXTURES, logits));
-    const expected = new Float32Array(new Uint8Array(bytes).buffer);
-    for (const prefillChunk of [256, 4, 1]) {
-      await using model = await openArtifact(artifact, { kv: 'f32', prefillChunk, sequences: 1 });
-      const { data, vocab } = await model.logits(tokens);
-      console.log(`${name}, steps of ${prefillChunk}: ${summary(errorsOf(data, expected, vocab))}`);
+    const expected = {
+      f32: new Float32Array(new Uint8Array(bytes).buffer),
+      f16: await logitsOf(await compiled(nativeTarget().id), tokens, { kv: 'f16' }),
+    };
+    const artifact = await compiled('webgpu');
+    for (const kv of ['f32', 'f16'] as const) {
+      for (const prefillChunk of [256, 4, 1]) {
+        const data = await logitsOf(artifact, tokens, { kv, prefillChunk });
+        const errors = errorsOf(data, expected[kv], expected[kv].length / tokens.length);
+        console.log(`${name}, ${kv} cache, steps of ${prefillChunk}: ${summary(errors)}`);
+      }
     }
   }
+}
+
+async function logitsOf(artifact: string, tokens: number[], options: LoadOptions): Promise<Float32Array> {
+  await using model = await openArtifact(artifact, { sequences: 1, ...options });
+  return (await model.logits(tokens)).data;
 }
 
 const tell = async (model: Model, temperature: number) =>
@@ -53,19 +65,20 @@ const equalStart = (a: readonly number[], b: readonly number[]): number => {
 };
 
 export async function story({ scratch }: Asked): Promise<void> {
-  const out = join(scratch, 'story');
-  const open = async (target: string) =>
-    openArtifact((await compile(defaultModel(), { target, out })).artifact, { target });
-  await using reference = await open(nativeTarget().id);
-  await using ours = await open('webgpu');
-  for (const temperature of [0, 0.8]) {
-    const [a, b] = [await tell(ours, temperature), await tell(reference, temperature)];
-    console.log(`temperature ${temperature}: ${equalStart(a, b)} of ${b.length} tokens equal`);
+  for (const kv of ['f16', 'f32'] as const) {
+    const open = async (target: string) =>
+      openArtifact((await compile(defaultModel(), { target, out: join(scratch, 'story') })).artifact, { target, kv });
+    await using reference = await open(nativeTarget().id);
+    await using ours = await open('webgpu');
+    for (const temperature of [0, 0.8]) {
+      const [a, b] = [await tell(ours, temperature), await tell(reference, temperature)];
+      console.log(`${kv} cache, temperature ${temperature}: ${equalStart(a, b)} of ${b.length} tokens equal`);
+    }
+    const text = readFileSync(join(packageRoot(), 'models', 'eval_tokens.txt'), 'utf8').trim();
+    const tokens = text.split(/[\s,]+/, TEXT_TOKENS).map(Number);
+    const [a, b] = [await ours.logits(tokens), await reference.logits(tokens)];
+    console.log(`${kv} cache, logits of ${tokens.length} tokens: ${summary(errorsOf(a.data, b.data, b.vocab))}`);
+    const [p, q] = [await ours.perplexity(tokens), await reference.perplexity(tokens)];
+    console.log(`${kv} cache, perplexity ${p.perplexity.toFixed(5)}, reference ${q.perplexity.toFixed(5)}`);
   }
-  const text = readFileSync(join(packageRoot(), 'models', 'eval_tokens.txt'), 'utf8').trim();
-  const tokens = text.split(/[\s,]+/, TEXT_TOKENS).map(Number);
-  const [a, b] = [await ours.logits(tokens), await reference.logits(tokens)];
-  console.log(`logits of ${tokens.length} tokens: ${summary(errorsOf(a.data, b.data, b.vocab))}`);
-  const [p, q] = [await ours.perplexity(tokens), await reference.perplexity(tokens)];
-  console.log(`perplexity ${p.perplexity.toFixed(5)}, reference ${q.perplexity.toFixed(5)}`);
 }

@@ -105,10 +105,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others, of WGSL that has no instruction for it.
@@ -359,10 +361,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<workgroup> head: array<f32, DIM>;
@@ -495,10 +499,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // e^x as the CPU's kernels compute it
@@ -760,10 +766,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others, of WGSL that has no instruction for it.
@@ -1012,10 +1020,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others, of WGSL that has no instruction for it.
@@ -1273,10 +1283,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others, of WGSL that has no instruction for it.
@@ -1517,10 +1529,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -1830,10 +1844,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -2008,10 +2024,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others, of WGSL that has no instruction for it.
@@ -2146,10 +2164,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -2324,10 +2344,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others, of WGSL that has no instruction for it.
@@ -2462,10 +2484,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -2640,10 +2664,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others, of WGSL that has no instruction for it.
@@ -2787,10 +2813,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -2965,10 +2993,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others, of WGSL that has no instruction for it.
@@ -3251,10 +3281,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // Of each four columns: the codes of 64 rows, and the activations of 64 tokens.
@@ -3384,10 +3416,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // max(gate, 0)^2, times up
@@ -3532,10 +3566,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // Of each four columns: the codes of 64 rows, and the activations of 64 tokens.

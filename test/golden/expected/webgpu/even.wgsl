@@ -107,10 +107,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -363,10 +365,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The bits of a float16, rounded to the nearest and of two equally near to the even one: pack2x16float may round otherwise.
@@ -512,10 +516,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // e^x as the CPU's kernels compute it
@@ -792,10 +798,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -1048,10 +1056,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -1313,10 +1323,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -1561,10 +1573,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -1880,10 +1894,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -2064,10 +2080,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -2206,10 +2224,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -2390,10 +2410,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -2532,10 +2554,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -2716,10 +2740,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -2867,10 +2893,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -3051,10 +3079,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -3335,10 +3365,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // Of each four columns: the codes of 64 rows, and the activations of 64 tokens.
@@ -3466,10 +3498,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // max(gate, 0)^2, times up
@@ -3612,10 +3646,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // Of each four columns: the codes of 64 rows, and the activations of 64 tokens.

@@ -124,10 +124,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -380,10 +382,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The bits of a float16, rounded to the nearest and of two equally near to the even one: pack2x16float may round otherwise.
@@ -529,10 +533,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // e^x as the CPU's kernels compute it
@@ -809,10 +815,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -1065,10 +1073,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -1330,10 +1340,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -1578,10 +1590,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -1955,10 +1969,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -2139,10 +2155,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -2281,10 +2299,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -2465,10 +2485,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -2607,10 +2629,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -2791,10 +2815,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -2942,10 +2968,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -3126,10 +3154,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -3410,10 +3440,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // Of each four columns: the codes of 64 rows, and the activations of 64 tokens.
@@ -3541,10 +3573,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // max(gate, 0)^2, times up
@@ -3687,10 +3721,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // Of each four columns: the codes of 64 rows, and the activations of 64 tokens.

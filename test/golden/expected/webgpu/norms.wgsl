@@ -73,10 +73,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -239,10 +241,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -495,10 +499,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -751,10 +757,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -1009,10 +1017,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The bits of a float16, rounded to the nearest and of two equally near to the even one: pack2x16float may round otherwise.
@@ -1183,10 +1193,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // e^x as the CPU's kernels compute it
@@ -1463,10 +1475,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -1687,10 +1701,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -1822,10 +1838,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -1988,10 +2006,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -2244,10 +2264,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -2500,10 +2522,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -2757,10 +2781,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -2916,10 +2942,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -3203,10 +3231,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -3374,10 +3404,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -3545,10 +3577,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -3729,10 +3763,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -3884,10 +3920,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -4039,10 +4077,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -4181,10 +4221,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -4365,10 +4407,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -4507,10 +4551,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -4678,10 +4724,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -4862,10 +4910,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -5017,10 +5067,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -5159,10 +5211,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -5376,10 +5430,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.

@@ -105,10 +105,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -361,10 +363,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The bits of a float16, rounded to the nearest and of two equally near to the even one: pack2x16float may round otherwise.
@@ -510,10 +514,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // e^x as the CPU's kernels compute it
@@ -789,10 +795,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -1005,10 +1013,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -1285,10 +1295,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -1498,10 +1510,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -1783,10 +1797,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -1967,10 +1983,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -2108,10 +2126,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -2252,10 +2272,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -2394,10 +2416,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -2578,10 +2602,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -2744,10 +2770,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 var<private> thread: u32;
@@ -2893,10 +2921,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // The sum of the products of four int8 with four others.
@@ -3177,10 +3207,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // Of each four columns: the codes of 64 rows, and the activations of 64 tokens.
@@ -3308,10 +3340,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // e^x as the CPU's kernels compute it
@@ -3470,10 +3504,12 @@ fn rounded(product: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
 }
 
-// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units.
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
 fn divided(a: f32, b: f32) -> f32 {
-  let quotient = a / b;
-  return fma(fma(-quotient, b, a), 1.0 / b, quotient);
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
 }
 
 // Of each four columns: the codes of 64 rows, and the activations of 64 tokens.
