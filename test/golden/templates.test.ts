@@ -1,6 +1,8 @@
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Shader } from '../../artifact/webgpu.ts';
 import { FLOAT, type FloatEncodingName } from '../../compiler/import/encodings/index.ts';
 import { importModel } from '../../compiler/import/index.ts';
 import type { ModelIR } from '../../compiler/ir/model.ts';
@@ -108,21 +110,21 @@ function cudaSource(ir: ModelIR, file: string, gpus = 1): string {
   return renderCuda(planForGpu(ir), gpus).find((source) => source.file === file)!.text;
 }
 
-/** Every shader of a program in one file, in the variant that takes most, or least, of what a GPU may have. */
-function shaders(ir: ModelIR, variant: 'most' | 'least'): string {
-  const texts = Object.entries(renderWebGpu(planForGpu(ir)).shaders).map(([name, { variants }]) => {
-    const keys = Object.keys(variants).filter(
-      (key) => key.includes('f32') === (variant === 'least' && 'f32' in variants),
-    );
-    return `// ===== ${name}\n${variants[keys.at(variant === 'most' ? -1 : 0)!]}`;
-  });
-  return texts.join('\n');
+/** A shader of each template for WebGPU, from the first model that has it. */
+const wgsl = new Map<string, Shader>();
+for (const ir of Object.values(GPU_MODELS)) {
+  for (const shader of Object.values(renderWebGpu(planForGpu(ir)).shaders)) {
+    const [, template] = /Written from templates\/wgsl\/(.+)\.$/m.exec(Object.values(shader.variants)[0]!)!;
+    if (!wgsl.has(template!)) wgsl.set(template!, shader);
+  }
 }
 
-for (const [name, ir] of Object.entries(GPU_MODELS)) {
-  compare(webgpu, `${name}.wgsl`, () => shaders(ir, 'most'));
+// A template that no model here takes is a fault.
+for (const file of readdirSync(join(packageRoot(), 'templates', 'wgsl')).filter((name) => name.endsWith('.hbs'))) {
+  // The variant that takes most of what a GPU may have; of the one that matters most, also the one that takes nothing.
+  compare(webgpu, file.replace('.hbs', ''), () => Object.values(wgsl.get(file)!.variants).at(-1)!);
 }
-compare(webgpu, 'even-plain.wgsl', () => shaders(MODELS.even, 'least'));
+compare(webgpu, 'gemv-plain.wgsl', () => wgsl.get('gemv.wgsl.hbs')!.variants['']!);
 
 // How a row is decoded does not depend on the target: one of them stands for all.
 for (const encoding of Object.keys(FLOAT) as FloatEncodingName[]) {

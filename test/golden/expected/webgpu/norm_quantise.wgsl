@@ -1,0 +1,171 @@
+// attn_norm, as int8: a workgroup a token.
+// Written from templates/wgsl/norm_quantise.wgsl.hbs.
+enable subgroups;
+
+// Which of the launches of this kernel this one is.
+struct Place {
+  first: u32, // of the rows, or groups of rows, that are bound
+  count: u32, // how many of them
+  window: u32, // positions that the layer attends to; 0: all
+  trial: u32,  // 1: the sums themselves are wanted, of activations that are given
+}
+@group(0) @binding(0) var<uniform> place: Place;
+@group(0) @binding(1) var<storage, read> input: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> q: array<vec4u>;
+@group(0) @binding(3) var<storage, read_write> quant: array<Quant>;
+@group(0) @binding(4) var<storage, read> weights: array<vec4f>;
+
+// What quantising a token's activations leaves behind.
+struct Quant {
+  inverse_scale: f32, // largest / 127
+  sum: i32,           // of the int8 values
+}
+
+// Four int8 in a word, rounded to the nearest and of two equally near to the even one.
+fn quantised(v: vec4f) -> vec4i {
+  return vec4i(clamp(round(v), vec4f(-128.0), vec4f(127.0)));
+}
+
+fn packed(v: vec4i) -> u32 {
+  let bytes = bitcast<vec4u>(v) & vec4u(255u);
+  return bytes.x | (bytes.y << 8u) | (bytes.z << 16u) | (bytes.w << 24u);
+}
+
+// A product that is rounded before it is added to anything, where drivers would take a fused multiply-add: place.trial is 0
+// outside of trials, which they cannot know.
+fn rounded(product: f32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(product) ^ place.trial);
+}
+
+// a / b, as near as a fused multiply-add brings it: WGSL allows a division to be off by two and a half units, and drivers take
+// what corrects that for nothing where they know b.
+fn divided(a: f32, b: f32) -> f32 {
+  let divisor = rounded(b);
+  let quotient = rounded(a / divisor);
+  return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
+}
+
+var<private> thread: u32;
+var<private> lane: u32; // of the subgroup
+var<private> width: u32;
+
+// One value for each subgroup.
+var<workgroup> folded: array<f32, 256>;
+
+fn workgroup_sum(value: f32) -> f32 {
+  let part = subgroupAdd(value);
+  if (lane == 0u) { folded[thread / width] = part; }
+  workgroupBarrier();
+  var total = folded[0];
+  for (var i = 1u; i < 256u / width; i++) { total += folded[i]; }
+  workgroupBarrier();
+  return total;
+}
+
+fn workgroup_max(value: f32) -> f32 {
+  let part = subgroupMax(value);
+  if (lane == 0u) { folded[thread / width] = part; }
+  workgroupBarrier();
+  var most = folded[0];
+  for (var i = 1u; i < 256u / width; i++) { most = max(most, folded[i]); }
+  workgroupBarrier();
+  return most;
+}
+
+const SIZE = 128u;
+const QUADS = 32u; // of four columns
+const GROUPS = 8u; // of four quads each, with those that pad the row to whole tiles of 128 columns
+const PER = 1u;     // groups that a thread has
+
+alias Values = array<vec4f, 4u * PER>;
+
+// The quad that a thread's value i is. Four of its values are 32 columns apart: as int8, they are one vec4u of the row, which
+// in a tile of 128 columns is the one of columns 32 j + 16 h + 4 c to 32 j + 16 h + 4 c + 3 in word j, at 2 c + h.
+fn quad_of(i: u32) -> u32 {
+  let n = thread + i / 4u * 256u;
+  return n / 8u * 32u + i % 4u * 8u + n % 2u * 4u + n / 2u % 4u;
+}
+
+// A short row's squares are added up in the order of the CPU: sixteen lanes, folded.
+var<workgroup> short_row: array<vec4f, 32>;
+var<workgroup> lanes: array<f32, 16>;
+
+fn sum_of_squares(v: Values) -> f32 {
+  var values = v;
+  for (var i = 0u; i < 4u * PER; i++) {
+    let quad = quad_of(i);
+    if (quad < QUADS) { short_row[quad] = values[i]; }
+  }
+  workgroupBarrier();
+  if (thread < 16u) {
+    var sum = 0.0;
+    for (var i = 0u; i < 32u; i += 4u) {
+      let value = short_row[i + thread / 4u][thread % 4u];
+      sum = fma(value, value, sum);
+    }
+    lanes[thread] = sum;
+  }
+  workgroupBarrier();
+  var sums: array<f32, 16>;
+  for (var i = 0u; i < 16u; i++) { sums[i] = lanes[i]; }
+  for (var half = 8u; half > 0u; half /= 2u) {
+    for (var i = 0u; i < half; i++) { sums[i] += sums[i + half]; }
+  }
+  return sums[0];
+}
+
+// What RMS norm multiplies the values with, beside its weights.
+fn norm_factor(v: Values) -> f32 {
+  let mean = divided(sum_of_squares(v), f32(SIZE)) + 0.000009999999747378752;
+  let root = sqrt(mean);
+  return divided(1.0, fma(fma(-root, root, mean), 0.5 / root, root));
+}
+
+fn value_at(token: u32, quad: u32) -> vec4f {
+  return input[token * 32u + quad];
+}
+
+@compute @workgroup_size(256)
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_index) index: u32,
+  @builtin(subgroup_invocation_id) subgroup_lane: u32,
+  @builtin(subgroup_size) subgroup_width: u32,
+) {
+  thread = index;
+  lane = subgroup_lane;
+  width = subgroup_width;
+  let token = group.y;
+  var v: Values;
+  for (var i = 0u; i < 4u * PER; i++) {
+    let quad = quad_of(i);
+    if (quad < QUADS) { v[i] = value_at(token, quad); }
+  }
+  let factor = norm_factor(v);
+  for (var i = 0u; i < 4u * PER; i++) {
+    let quad = quad_of(i);
+    if (quad < QUADS) { v[i] = v[i] * factor * weights[quad]; }
+  }
+  var most = 1e-5;
+  for (var i = 0u; i < 4u * PER; i++) {
+    let size = abs(v[i]);
+    most = max(most, max(max(size.x, size.y), max(size.z, size.w)));
+  }
+  most = workgroup_max(most);
+  let scale = divided(127.0, most);
+  var sum = vec4i();
+  for (var i = 0u; i < PER; i++) {
+    let n = thread + i * 256u;
+    if (n >= GROUPS) { break; }
+    var words: vec4u;
+    for (var j = 0u; j < 4u; j++) {
+      let values = quantised(v[4u * i + j] * scale);
+      sum += values;
+      words[j] = packed(values);
+    }
+    q[token * GROUPS + n] = words;
+  }
+  // Sums of int8 are exact in float32, in any order.
+  let total = i32(workgroup_sum(f32(sum.x + sum.y + sum.z + sum.w)));
+  if (thread == 0u) { quant[token] = Quant(divided(most, 127.0), total); }
+}
