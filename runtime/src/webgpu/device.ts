@@ -21,6 +21,8 @@ export interface Device {
   readonly flags: ReadonlySet<Flag>;
   /** Whether its fma rounds once, as the CPU's does. */
   readonly fuses: boolean;
+  /** Whether it is no GPU: a driver that computes on the CPU, to which barriers are dear and launches cheap. */
+  readonly fallback: boolean;
   /** Bytes of a binding, and of a buffer, at most. */
   readonly maxBinding: number;
   readonly maxBuffer: number;
@@ -69,6 +71,7 @@ export async function openDevice(gpu: GPU, without: readonly Flag[] = []): Promi
     name: nameOf(adapter),
     flags,
     fuses: await fuses(device),
+    fallback: adapter.info.isFallbackAdapter,
     maxBinding: Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize),
     maxBuffer: device.limits.maxBufferSize,
   };
