@@ -137,7 +137,7 @@ function matrix(use: string, kernels: readonly { readonly name: string; readonly
   const parsed = kernels.map(({ name, reason }) => {
     const ids = [...targets, ...gpuTargets].map(({ id }) => id);
     const { family, m, k, tile } = parseName(name, ids);
-    const takes = families.find(({ id }) => id === family)?.takes ?? 'many';
+    const takes = families.find(({ id }) => id === family)?.takes ?? (family.endsWith('_gemv') ? 'one' : 'many');
     return { m, k, kernel: { name, takes, tile, reason } };
   });
   const [{ m, k }] = parsed;

@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { WASM } from '../../artifact/machine.ts';
 import { BitnetError } from '../../errors.ts';
 import { estimate } from '../../statistics.ts';
-import { cuda, nativeTarget, parseTargets, requireRunnable } from '../../targets/index.ts';
+import { cuda, nativeTarget, parseTargets, requireRunnable, webgpu } from '../../targets/index.ts';
 import { cacheFolder } from '../build/cache-folder.ts';
 import { findGpuCompiler } from '../build/find-gpu-compiler.ts';
 import { sha256 } from '../build/fingerprint.ts';
@@ -125,6 +125,9 @@ async function bedOf(ir: ModelIR, runtime: TuningRuntime, options: TuneOptions):
   if (options.target === cuda.id) {
     const gpu = gpuOf(await ownGpus(), device);
     return gpuBed(ir, gpu, await findGpuCompiler(), runtime, { device, keep });
+  }
+  if (options.target === webgpu.id) {
+    throw new BitnetError(`there is nothing to tune for target ${webgpu.id}: its kernels are the same on every GPU`);
   }
   const [target, ...more] = parseTargets(options.target ?? nativeTarget().id);
   if (!target || more.length > 0) throw new BitnetError('a model is tuned for one target at a time');

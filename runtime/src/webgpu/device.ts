@@ -33,19 +33,19 @@ const LIMITS = ['maxStorageBufferBindingSize', 'maxBufferSize', 'maxComputeWorkg
 
 const WANTED_FEATURES: readonly GPUFeatureName[] = ['subgroups', 'timestamp-query'];
 
-/** The GPU that answers first when the fastest one is asked for. @throws BitnetError where there is none */
-export async function findAdapter(gpu: GPU): Promise<GPUAdapter> {
-  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
-  if (adapter) return adapter;
-  throw new BitnetError('there is no GPU that WebGPU reaches', {
+/** That there is none. */
+export const noGpu = (): BitnetError =>
+  new BitnetError('there is no GPU that WebGPU reaches', {
     hint: 'It needs a driver: on Linux one for Vulkan, and its loader (apt-get install libvulkan1).',
   });
-}
 
 /** What a GPU is called, as far as it says. */
-export function nameOf({ info: { vendor, architecture, description } }: GPUAdapter): string {
-  return description || [vendor, architecture].filter(Boolean).join(' ') || 'a GPU';
-}
+export const nameOf = ({
+  vendor,
+  architecture,
+  description,
+}: Pick<GPUAdapterInfo, 'vendor' | 'architecture' | 'description'>): string =>
+  description || [vendor, architecture].filter(Boolean).join(' ') || 'a GPU';
 
 /**
  * Opens the GPU that answers first when the fastest one is asked for.
@@ -53,7 +53,8 @@ export function nameOf({ info: { vendor, architecture, description } }: GPUAdapt
  * @throws BitnetError where there is none, or it does not open
  */
 export async function openDevice(gpu: GPU, without: readonly Flag[] = []): Promise<Device> {
-  const adapter = await findAdapter(gpu);
+  const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+  if (!adapter) throw noGpu();
   const requiredFeatures = WANTED_FEATURES.filter((feature) => adapter.features.has(feature));
   const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
   let device: GPUDevice;
@@ -68,7 +69,7 @@ export async function openDevice(gpu: GPU, without: readonly Flag[] = []): Promi
   for (const flag of without) flags.delete(flag);
   return {
     gpu: device,
-    name: nameOf(adapter),
+    name: nameOf(adapter.info),
     flags,
     fuses: await fuses(device),
     fallback: adapter.info.isFallbackAdapter,

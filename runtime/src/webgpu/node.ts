@@ -1,9 +1,11 @@
+import { execFile } from 'node:child_process';
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import { promisify } from 'node:util';
 import { BitnetError } from '../../../errors.ts';
 import type { NativeEngine, NativeOpenOptions } from '../addon.ts';
-import { findAdapter, nameOf, openDevice } from './device.ts';
+import { nameOf, noGpu, openDevice } from './device.ts';
 import { openWebGpu } from './open.ts';
 
 /** Read of the weights file at a time. */
@@ -23,25 +25,51 @@ export function loadWebGpu(): Promise<GPU> {
 }
 
 async function load(): Promise<GPU> {
-  // Some Vulkan drivers complain where it is missing.
-  if (process.platform === 'linux') process.env.XDG_RUNTIME_DIR ??= tmpdir();
+  for (const [name, value] of Object.entries(runtimeFolder())) process.env[name] ??= value;
   try {
     const { create } = await import('webgpu');
     return create((process.env.BITNET_DAWN ?? '').split(' ').filter(Boolean));
   } catch (cause) {
-    throw new BitnetError(`WebGPU is not there: ${(cause as Error).message}`, {
-      hint: 'Node has it from a package: npm install webgpu@0.6.2',
-      cause,
-    });
+    throw missing(cause);
   }
 }
 
+function missing(cause: unknown): BitnetError {
+  const { code, message, stderr } = cause as Error & { readonly code?: string; readonly stderr?: string };
+  const why = /^\w*Error.*$/m.exec(stderr ?? '')?.[0] ?? message;
+  return new BitnetError(code === 'ERR_MODULE_NOT_FOUND' ? 'WebGPU is not there' : `WebGPU does not load: ${why}`, {
+    hint: 'Node has it from a package: npm install webgpu@0.6.2',
+    cause,
+  });
+}
+
+/** Some Vulkan drivers complain where it is missing. */
+const runtimeFolder = (): Record<string, string> => (process.platform === 'linux' ? { XDG_RUNTIME_DIR: tmpdir() } : {});
+
+/** Prints what is known of the GPU that a model would run on, or null. */
+const PROBE = `
+const { create } = await import(process.argv[1]);
+const gpu = create((process.env.BITNET_DAWN ?? '').split(' ').filter(Boolean));
+const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
+const { vendor, architecture, description } = adapter?.info ?? {};
+process.stdout.write(JSON.stringify(adapter && { vendor, architecture, description }), () => process.exit());`;
+
 /**
- * The name of the GPU that target `webgpu` runs on.
+ * The name of the GPU that target `webgpu` runs on. Another process looks for it: drivers print what they miss, and may crash.
  * @throws BitnetError that says why there is none: no package, or no GPU
  */
 export async function findWebGpu(): Promise<string> {
-  return nameOf(await findAdapter(await loadWebGpu()));
+  let found: string;
+  try {
+    const program = ['--input-type=module', '--eval', PROBE, import.meta.resolve('webgpu')];
+    const env = { ...runtimeFolder(), ...process.env };
+    ({ stdout: found } = await promisify(execFile)(process.execPath, program, { env }));
+  } catch (cause) {
+    throw missing(cause);
+  }
+  const info: Parameters<typeof nameOf>[0] | null = JSON.parse(found);
+  if (info) return nameOf(info);
+  throw noGpu();
 }
 
 /**
