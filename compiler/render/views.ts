@@ -362,7 +362,7 @@ export function modelView(plan: Plan, target: Target, choices: readonly Choice[]
   const views = (steps: readonly Step[]) => steps.map((step, at) => stepView(plan, choices, step, steps[at + 1]));
   const widest = Math.max(pad16(hyper.embedding), attention.outStride, pad16(hyper.ffn));
   const queries = attention.tokenBlock * (hyper.heads / hyper.kvHeads);
-  const scores = 4 * (attention.run * attention.headRow + queries * (attention.headRow + pad16(hyper.context)));
+  const scores = 4 * (attention.run * attention.headRow + queries * (2 * attention.headRow + pad16(hyper.context)));
   const panels = Math.max(...kernels.map(scratchBytes));
   const headRows = 4 * 4 * pad16(hyper.embedding);
   const screen = screenOf(plan) ? screenScratch(hyper.embedding) : 0;

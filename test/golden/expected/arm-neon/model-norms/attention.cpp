@@ -184,9 +184,10 @@ inline void fetch(const Cache *p) {
   if constexpr (std::is_same_v<Value, Cache>) bn_prefetch(p);
 }
 
-// Scores of Several queries at Wide times sixteen positions. Meanwhile as many keys at `next` are fetched.
+// Scores of Several queries at Wide times sixteen positions. Meanwhile as many keys at `next` are fetched. A function of its
+// own, as is the next one: inlined, compilers keep part of a tile in memory.
 template <int Several, int Wide, typename Value, typename Cache>
-inline void score(float *const *scores, const float *const *query, const Value *keys, const Cache *next) {
+[[gnu::noinline]] void score(float *scores, int64_t stride, const float *query, const Value *keys, const Cache *next) {
   bn_f32x16 sum[Several][Wide];
   BN_UNROLL for (int i = 0; i < Several; ++i) {
     BN_UNROLL for (int w = 0; w < Wide; ++w) sum[i][w] = bn_zero16();
@@ -198,23 +199,23 @@ inline void score(float *const *scores, const float *const *query, const Value *
       fetch<Value>(next + (w * kDim + d) * 16);
     }
     BN_UNROLL for (int i = 0; i < Several; ++i) {
-      BN_UNROLL for (int w = 0; w < Wide; ++w) add_16(sum[i][w], query[i][d], key[w]);
+      BN_UNROLL for (int w = 0; w < Wide; ++w) add_16(sum[i][w], query[i * kRow + d], key[w]);
     }
   }
   BN_UNROLL for (int i = 0; i < Several; ++i) {
     BN_UNROLL for (int w = 0; w < Wide; ++w) {
       BN_UNROLL for (int l = 0; l < 16; l += BN_LANES) {
-        bn_store(scores[i] + w * 16 + l, bn_mul(sum[i][w].part[l / BN_LANES], bn_set(0.20412415266036987f)));
+        bn_store(scores + i * stride + w * 16 + l, bn_mul(sum[i][w].part[l / BN_LANES], bn_set(0.20412415266036987f)));
       }
     }
   }
 }
 
 // Adds values, weighted, to what Several queries have mixed from the positions before, of the dimensions from `first` to
-// `last`. Meanwhile as many values at `next` are fetched.
+// `last`. Meanwhile as many values at `next` are fetched. Weights of a query are kRun apart.
 template <int Several, typename Value, typename Cache>
-inline void mix(float *mixed, const float *const *weights, const Value *values, const Cache *next, int32_t positions,
-                int first, int last) {
+[[gnu::noinline]] void mix(float *mixed, const float *weights, const Value *values, const Cache *next, int32_t positions,
+                           int first, int last) {
   for (int d = first; d < last; d += kWide * 16) {
     bn_f32x16 sum[Several][kWide];
     BN_UNROLL for (int i = 0; i < Several; ++i) {
@@ -225,12 +226,19 @@ inline void mix(float *mixed, const float *const *weights, const Value *values, 
       BN_UNROLL for (int w = 0; w < kWide; ++w) value[w] = load_16(values + position * kRow + d + w * 16);
       fetch<Value>(next + position * kRow + d);
       BN_UNROLL for (int i = 0; i < Several; ++i) {
-        BN_UNROLL for (int w = 0; w < kWide; ++w) add_16(sum[i][w], weights[i][position], value[w]);
+        BN_UNROLL for (int w = 0; w < kWide; ++w) add_16(sum[i][w], weights[i * kRun + position], value[w]);
       }
     }
     BN_UNROLL for (int i = 0; i < Several; ++i) {
       BN_UNROLL for (int w = 0; w < kWide; ++w) bn_store16(mixed + i * kRow + d + w * 16, sum[i][w]);
     }
+  }
+}
+
+// A token's queries of one KV head.
+inline void copy_queries(float *queries, const float *qkv, int32_t head) {
+  for (int i = 0; i < kGroup; ++i) {
+    std::memcpy(queries + i * kRow, qkv + (head * kGroup + i) * kDim, sizeof(float) * kDim);
   }
 }
 
@@ -242,7 +250,7 @@ struct Queries {
   static constexpr bool kShared = Count > kQueries;
 
   const Slot<Cache> cache;
-  const float *query[Count];
+  const float *query; // [Count][kRow]
   float *rows; // of each query: scores of the positions, later their weights
   int64_t stride;
   float *converted; // room for a run
@@ -254,12 +262,15 @@ struct Queries {
       const auto *keys = run_of<kShared>(cache.keys(from), int64_t{to - from} * kDim, converted);
       const auto at = [&](int32_t position, auto wide) {
         constexpr int kWidth = decltype(wide)::value;
-        float *scores[Count];
-        for (int i = 0; i < Count; ++i) scores[i] = rows + i * stride + position;
+        float *scores = rows + position;
         const auto *block = keys + int64_t{position - from} * kDim;
         const Cache *next = cache.keys(position + kWidth * 16);
-        for (int i = 0; i < kWhole; i += kQueries) score<kQueries, kWidth>(scores + i, query + i, block, next);
-        if constexpr (kRest > 0) score<kRest, kWidth>(scores + kWhole, query + kWhole, block, next);
+        for (int i = 0; i < kWhole; i += kQueries) {
+          score<kQueries, kWidth>(scores + i * stride, stride, query + i * kRow, block, next);
+        }
+        if constexpr (kRest > 0) {
+          score<kRest, kWidth>(scores + kWhole * stride, stride, query + kWhole * kRow, block, next);
+        }
       };
       int32_t position = from;
       for (; position + kWide * 16 <= to; position += kWide * 16) at(position, std::integral_constant<int, kWide>());
@@ -274,13 +285,19 @@ struct Queries {
       const int32_t to = run_end(from, end);
       const auto *values = run_of<kShared>(cache.values(from), int64_t{to - from} * kRow, converted);
       const Cache *next = cache.values(to);
-      const float *weights[Count];
-      for (int i = 0; i < Count; ++i) weights[i] = rows + i * stride + from;
+      alignas(64) float weights[kQueries * kRun];
+      const auto gather = [&](int begin, int count) {
+        for (int i = 0; i < count; ++i) {
+          std::memcpy(weights + i * kRun, rows + (begin + i) * stride + from, sizeof(float) * (to - from));
+        }
+      };
       for (int i = 0; i < kWhole; i += kQueries) {
-        mix<kQueries>(mixed + i * kRow, weights + i, values, next, to - from, first, last);
+        gather(i, kQueries);
+        mix<kQueries>(mixed + i * kRow, weights, values, next, to - from, first, last);
       }
       if constexpr (kRest > 0) {
-        mix<kRest>(mixed + kWhole * kRow, weights + kWhole, values, next, to - from, first, last);
+        gather(kWhole, kRest);
+        mix<kRest>(mixed + kWhole * kRow, weights, values, next, to - from, first, last);
       }
     }
   }
@@ -298,11 +315,9 @@ void attend(const Slot<Cache> cache, int32_t head, int32_t first_position, int32
   const int32_t end = static_cast<int32_t>(padded(length));
   // From a whole block of sixteen positions: those before a query's window get weights of zero, which change no sum.
   const int32_t begin = window_begin(first_position, window) / 16 * 16;
-  float *mixed = scratch + kRun * kRow, *rows = mixed + kCount * kRow;
-  Queries<kCount, Cache> queries = {cache, {}, rows, end, scratch};
-  for (int i = 0; i < kCount; ++i) {
-    queries.query[i] = qkv + int64_t{i / kGroup} * kQkv + (head * kGroup + i % kGroup) * kDim;
-  }
+  float *mixed = scratch + kRun * kRow, *query = mixed + kCount * kRow, *rows = query + kCount * kRow;
+  const Queries<kCount, Cache> queries = {cache, query, rows, end, scratch};
+  for (int t = 0; t < Tokens; ++t) copy_queries(query + t * kGroup * kRow, qkv + int64_t{t} * kQkv, head);
   queries.score_all(begin, end);
   for (int i = 0; i < kCount; ++i) {
     const int32_t position = first_position + i / kGroup;
@@ -323,12 +338,11 @@ void attend_evenly(const bn_step_args *args, int32_t layer, int32_t window, cons
   const bn_token &token = args->tokens[0];
   const int32_t length = token.position + 1, end = static_cast<int32_t>(padded(length));
   const int32_t begin = window_begin(token.position, window) / 16 * 16;
-  float *mixed = scratch + kRun * kRow, *weights = mixed + kGroup * kRow;
+  float *mixed = scratch + kRun * kRow, *query = mixed + kGroup * kRow, *weights = query + kGroup * kRow;
   const auto queries_of = [&](int32_t head) {
-    Queries<kGroup, Cache> queries = {slot<Cache>(args, token.sequence, layer, head), {}, nullptr, end, scratch};
-    for (int i = 0; i < kGroup; ++i) queries.query[i] = qkv + (head * kGroup + i) * kDim;
-    queries.rows = shared + int64_t{head} * kGroup * end;
-    return queries;
+    copy_queries(query, qkv, head);
+    float *rows = shared + int64_t{head} * kGroup * end;
+    return Queries<kGroup, Cache>{slot<Cache>(args, token.sequence, layer, head), query, rows, end, scratch};
   };
 
   // In units of sixteen positions, head after head.

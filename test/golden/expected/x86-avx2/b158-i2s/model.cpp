@@ -17,7 +17,7 @@ constexpr int64_t kLayerBase = 263168, kLayerBytes = 153088;
 
 // The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after, and
 // in the end what threads share.
-constexpr int64_t kTokenBytes = 5952, kScratchBytes = 53248, kSharedBytes = 8192;
+constexpr int64_t kTokenBytes = 5952, kScratchBytes = 57344, kSharedBytes = 8192;
 constexpr int64_t kX = 0;
 constexpr int64_t kAngles = 1024;
 constexpr int64_t kQ = 1280;

@@ -17,7 +17,7 @@ constexpr int64_t kLayerBase = 14144, kLayerBytes = 15872;
 
 // The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after, and
 // in the end what threads share.
-constexpr int64_t kTokenBytes = 2560, kScratchBytes = 14336, kSharedBytes = 1024;
+constexpr int64_t kTokenBytes = 2560, kScratchBytes = 16384, kSharedBytes = 1024;
 constexpr int64_t kX = 0;
 constexpr int64_t kAngles = 320;
 constexpr int64_t kLocalAngles = 448;

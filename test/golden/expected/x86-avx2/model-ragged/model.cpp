@@ -16,7 +16,7 @@ constexpr int64_t kLayerBase = 58752, kLayerBytes = 18176;
 
 // The workspace: buffers of a step of n tokens start at n times these offsets; scratch of each thread comes after, and
 // in the end what threads share.
-constexpr int64_t kTokenBytes = 1984, kScratchBytes = 11264, kSharedBytes = 768;
+constexpr int64_t kTokenBytes = 1984, kScratchBytes = 12288, kSharedBytes = 768;
 constexpr int64_t kX = 0;
 constexpr int64_t kAngles = 448;
 constexpr int64_t kQ = 512;
