@@ -237,9 +237,12 @@ function strides(plan: Plan): Record<string, number> {
   return Object.fromEntries(plan.buffers.map(({ name, bytes }) => [name, bytes / 4]));
 }
 
+/** Bytes of one token's sums, of a kernel that adds up columns. */
+const sumBytes = ({ m }: { readonly m: number }): number => 16 * pad64(m / 4);
+
 /** Where in its scratch a kernel that reads a matrix in part has its list. */
-function listOffset({ m, k }: KernelSpec, skips: 'rows' | 'columns' | undefined): number {
-  return FEW_TOKENS * (skips === 'rows' ? blocksOf(SKIPPING.rows, k) * 256 : 16 * pad64(m / 4));
+function listOffset(spec: KernelSpec, skips: 'rows' | 'columns' | undefined): number {
+  return FEW_TOKENS * (skips === 'rows' ? blocksOf(SKIPPING.rows, spec.k) * 256 : sumBytes(spec));
 }
 
 function stepView(plan: Plan, choices: readonly Choice[], step: Step, next: Step | undefined) {
@@ -288,6 +291,8 @@ function stepView(plan: Plan, choices: readonly Choice[], step: Step, next: Step
         padded: pad16(step.k),
         size: plan.hyper.ffn,
         listOffset: listOffset(gemv, step.skips),
+        sumBytes: sumBytes(step),
+        run: runOf(step.m),
         few: FEW_TOKENS,
         codes: layer(step.codes).offset,
         scales: layer(step.scales).offset,

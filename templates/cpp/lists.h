@@ -40,8 +40,9 @@ static inline int32_t bn_list_columns(int32_t *columns, const int8_t *q, int32_t
   return count;
 }
 
-// y = 0 from the first row of a share of such a list to the first of the next thread's share.
-static inline void bn_clear_rows(float *y, const int32_t *rows, bn_range share, bool first, bool last, int32_t end) {
-  const int32_t from = first ? 0 : rows[share.begin], to = last ? end : rows[share.end];
+// y = 0 for what lies before each of some rows of such a list, up to the one before it, and behind the last one for the list's
+// end. Rows of the list become zero, too: they are computed afterwards.
+static inline void bn_clear_rows(float *y, const int32_t *rows, bn_range taken) {
+  const int32_t from = taken.begin == 0 ? 0 : rows[taken.begin - 1] + 1, to = rows[taken.end - 1];
   if (from < to) std::memset(y + from, 0, static_cast<size_t>(to - from) * sizeof(float));
 }

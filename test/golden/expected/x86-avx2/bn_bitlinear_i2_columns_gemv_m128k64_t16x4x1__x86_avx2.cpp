@@ -33,18 +33,18 @@ inline void add(int32_t *sums, const Run &run, int64_t line, int32_t token, int3
 
 } // namespace
 
-void bn_bitlinear_i2_columns_gemv_m128k64_t16x4x1__x86_avx2_sums(int32_t *sums, const bn_bitlinear_args *args, const int32_t *columns, int32_t count) {
+void bn_bitlinear_i2_columns_gemv_m128k64_t16x4x1__x86_avx2_sums(int32_t *sums, const bn_bitlinear_args *args, const int32_t *columns, int32_t count,
+    int32_t left) {
   const int32_t tokens = args->tokens;
-  std::memset(sums, 0, tokens * kRows * sizeof(int32_t));
   for (int32_t first = 0; first < count; first += kRun) {
-    const int32_t left = count - first, quads = (left < kRun ? left + 3 : kRun) / 4;
+    const int32_t here = count - first, quads = (here < kRun ? here + 3 : kRun) / 4;
     Run run = {};
     const uint8_t *ahead[kRun];
     for (int c = 0; c < 4 * quads; ++c) {
-      const int32_t at = c < left ? first + c : count - 1, next = at + kRun < count ? at + kRun : at;
+      const int32_t at = c < here ? first + c : count - 1, next = at + kRun < left ? at + kRun : at;
       run.columns[c] = args->weights + columns[at] * kColumnBytes;
       ahead[c] = args->weights + columns[next] * kColumnBytes;
-      for (int32_t t = 0; c < left && t < tokens; ++t) run.values[t][c] = args->q[int64_t{t} * 64 + columns[at]];
+      for (int32_t t = 0; c < here && t < tokens; ++t) run.values[t][c] = args->q[int64_t{t} * 64 + columns[at]];
     }
     for (int64_t line = 0; line < kColumnBytes; line += 64) {
       for (int c = 0; c < 4 * quads; ++c) bn_prefetch(ahead[c] + line);
@@ -80,6 +80,7 @@ void bn_bitlinear_i2_columns_gemv_m128k64_t16x4x1__x86_avx2_total(const bn_bitli
 void bn_bitlinear_i2_columns_gemv_m128k64_t16x4x1__x86_avx2(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end) {
   int32_t *sums = reinterpret_cast<int32_t *>(args->scratch), *columns = sums + 16 * kRows;
   const int32_t count = bn_list_columns<64>(columns, args->q, args->tokens);
-  bn_bitlinear_i2_columns_gemv_m128k64_t16x4x1__x86_avx2_sums(sums, args, columns, count);
+  std::memset(sums, 0, args->tokens * kRows * sizeof(int32_t));
+  bn_bitlinear_i2_columns_gemv_m128k64_t16x4x1__x86_avx2_sums(sums, args, columns, count, count);
   bn_bitlinear_i2_columns_gemv_m128k64_t16x4x1__x86_avx2_total(args, args->scratch, 0, 1, group_begin, group_end);
 }

@@ -46,10 +46,10 @@ inline void compute(const bn_bitlinear_args *args, const int8_t *q, int32_t row)
 
 } // namespace
 
-void bn_bitlinear_i2_rows_gemv_m128k64_t16x64x1__x86_avx512vnni_listed(const bn_bitlinear_args *args, const int32_t *rows, int32_t count) {
+void bn_bitlinear_i2_rows_gemv_m128k64_t16x64x1__x86_avx512vnni_listed(const bn_bitlinear_args *args, const int32_t *rows, int32_t count, int32_t left) {
   const int8_t *q = activations(args);
   for (int32_t i = 0; i < count; ++i) {
-    if (i + kAhead < count) {
+    if (i + kAhead < left) {
       const uint8_t *ahead = args->weights + rows[i + kAhead] * kRowBytes;
       for (int32_t line = 0; line < kRowBytes; line += 64) bn_prefetch_far(ahead + line);
     }

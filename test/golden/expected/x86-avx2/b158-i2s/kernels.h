@@ -7,17 +7,18 @@
 
 struct bn_worker; // team.h
 
-// Ternary kernels. A GEMV takes one token, a GEMM any number. Some GEMVs compute listed rows only, or sums of listed columns
-// that are totalled over `threads` threads, `stride` bytes apart.
+// Ternary kernels. A GEMV takes one token, a GEMM any number. Some GEMVs compute listed rows only, or add listed columns to
+// sums that are totalled over `threads` threads, `stride` bytes apart: the first `count` of a list that has `left` entries.
 void bn_bitlinear_i2_gemv_m512k256_t32x240x1__x86_avx2(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_gemm_m512k256_t16x240x4__x86_avx2(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_gemv_m256k256_t32x240x1__x86_avx2(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_gemm_m256k256_t16x240x4__x86_avx2(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_rows_gemv_m512k256_t16x256x1__x86_avx2(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
-void bn_bitlinear_i2_rows_gemv_m512k256_t16x256x1__x86_avx2_listed(const bn_bitlinear_args *args, const int32_t *rows, int32_t count);
+void bn_bitlinear_i2_rows_gemv_m512k256_t16x256x1__x86_avx2_listed(const bn_bitlinear_args *args, const int32_t *rows, int32_t count, int32_t left);
 void bn_bitlinear_i2_rows_gemm_m512k256_t16x240x4__x86_avx2(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
-void bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2_sums(int32_t *sums, const bn_bitlinear_args *args, const int32_t *columns, int32_t count);
+void bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2_sums(int32_t *sums, const bn_bitlinear_args *args, const int32_t *columns, int32_t count,
+    int32_t left);
 void bn_bitlinear_i2_columns_gemv_m256k512_t16x4x1__x86_avx2_total(const bn_bitlinear_args *args, const uint8_t *sums, int64_t stride, int32_t threads,
     int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_columns_gemm_m256k512_t16x240x4__x86_avx2(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);

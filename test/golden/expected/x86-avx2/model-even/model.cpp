@@ -156,11 +156,11 @@ void step(const bn_step_args *args, int32_t thread) {
       if (count <= 16) {
         int32_t *rows = reinterpret_cast<int32_t *>(scratch + 4096);
         const int32_t active = bn_list_rows<256>(rows, gate_up, 512, linear.group_scales, quant, count);
-        const bn_range share = bn_share(active, 1, thread, threads);
-        for (int32_t t = 0; t < count; ++t) {
-          bn_clear_rows(linear.y + t * linear.y_stride, rows, share, thread == 0, thread == threads - 1, 256);
-        }
-        bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__x86_avx2_listed(&linear, rows + share.begin, share.end - share.begin);
+        bn_share_out(me, active + 1, 32, [&](bn_range taken) { // with the end of the list
+          for (int32_t t = 0; t < count; ++t) bn_clear_rows(linear.y + t * linear.y_stride, rows, taken);
+          const int32_t end = taken.end < active ? taken.end : active;
+          bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__x86_avx2_listed(&linear, rows + taken.begin, end - taken.begin, active - taken.begin);
+        });
         if (args->counts != nullptr && thread == 0 && active < 256) args->counts->zeros += 256 - active;
       } else {
         bn_share_out(me, 16, 1, [&](bn_range groups) {
@@ -188,8 +188,11 @@ void step(const bn_step_args *args, int32_t thread) {
       if (count <= 16) {
         int32_t *columns = reinterpret_cast<int32_t *>(scratch + 16384);
         const int32_t active = bn_list_columns<256>(columns, q, count);
-        const bn_range share = bn_share(active, 4, thread, threads);
-        bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__x86_avx2_sums(reinterpret_cast<int32_t *>(scratch), &linear, columns + share.begin, share.end - share.begin);
+        int32_t *sums = reinterpret_cast<int32_t *>(scratch);
+        std::memset(sums, 0, count * 1024);
+        bn_share_out(me, active, 32, [&](bn_range taken) {
+          bn_bitlinear_i2_columns_gemv_m128k256_t16x4x1__x86_avx2_sums(sums, &linear, columns + taken.begin, taken.end - taken.begin, active - taken.begin);
+        });
         if (args->counts != nullptr && thread == 0) args->counts->zero_columns += 256 - active;
         bn_barrier(args->team);
         const bn_range groups = bn_share(8, 1, thread, threads);
