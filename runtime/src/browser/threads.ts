@@ -1,5 +1,5 @@
+import type { FromServer } from '../portable/thread.ts';
 import type { StartThread } from '../wasm/open.ts';
-import type { FromServer } from '../wasm/serve.ts';
 
 let source: string | undefined;
 

@@ -1,5 +1,6 @@
 // What a thread of a model runs in a browser: the engine, or a helper of it. Its first message says which.
-import { type EngineStart, type HelperStart, help, serve, type ToServer } from '../wasm/serve.ts';
+import type { ToServer } from '../portable/thread.ts';
+import { type EngineStart, type HelperStart, help, serveWasm } from '../wasm/serve.ts';
 import { setImmediate } from './node/timers.ts';
 
 interface Scope {
@@ -15,6 +16,6 @@ scope.onmessage = ({ data }) => {
     help(start);
     return;
   }
-  const receive = serve(start, (message, transfer) => scope.postMessage(message, transfer), setImmediate);
+  const receive = serveWasm(start, (message, transfer) => scope.postMessage(message, transfer), setImmediate);
   scope.onmessage = ({ data }) => receive(data as ToServer);
 };

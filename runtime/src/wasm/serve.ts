@@ -1,6 +1,5 @@
-import type { BitnetError } from '../../../errors.ts';
-import { PortableEngine, type Post } from '../portable/engine.ts';
-import type { FromEngine, ToEngine } from '../portable/protocol.ts';
+import { serve } from '../portable/serve.ts';
+import type { FromServer, ToServer } from '../portable/thread.ts';
 import { type ExecutorOptions, WasmExecutor } from './executor.ts';
 import { Library, newMemory } from './library.ts';
 import { type TeamPlace, work } from './team.ts';
@@ -21,72 +20,30 @@ export interface HelperStart {
   readonly place: TeamPlace;
 }
 
-/** Before the engine is ready it asks for helpers, and is given the weights piece by piece, in order. */
-export type ToServer =
-  | ToEngine
-  | { readonly type: 'weights'; readonly bytes: Uint8Array }
-  | { readonly type: 'loaded' };
-export type FromServer =
-  | FromEngine
-  | { readonly type: 'helpers'; readonly starts: readonly HelperStart[] }
-  /** The pieces so far have arrived. */
-  | { readonly type: 'stored'; readonly bytes: number };
-
-/** Runs the engine in this thread. Returns what takes the messages that come. */
-export function serve(
+/** Runs the engine in this thread; it asks for helpers first. Returns what takes the messages that come. */
+export function serveWasm(
   { module, options, chunk }: EngineStart,
   post: (message: FromServer, transfer: readonly ArrayBuffer[]) => void,
   breathe: () => Promise<void>,
 ): (message: ToServer) => void {
-  let engine: PortableEngine | undefined;
-  let stored = 0;
-  const guarded = <T>(what: () => T): T | undefined => {
-    try {
-      return what();
-    } catch (error) {
-      const { message, hint } = error as BitnetError;
-      post({ type: 'failed', error: message, ...(hint ? { hint } : {}) }, []);
-      return undefined;
-    }
-  };
-  const executor = guarded(() => {
+  const load = () => {
     const memory = newMemory(options.memoryLimit);
     const executor = new WasmExecutor(new Library(module, memory), options);
     const places = executor.team.places(executor.arena);
-    post({ type: 'helpers', starts: places.map((place) => ({ role: 'helper', module, memory, place })) }, []);
-    return executor;
-  });
-  if (!executor) return () => {};
-  return (message) => {
-    switch (message.type) {
-      case 'weights':
-        executor.weights.set(message.bytes, stored);
-        stored += message.bytes.length;
-        post({ type: 'stored', bytes: stored }, []);
-        break;
-      case 'loaded':
-        guarded(() => {
-          if (options.expected) executor.check(options.expected);
-          executor.team.meet();
-          engine = new PortableEngine(executor, chunk, post as Post, breathe);
-          const { vocab, context, threads, weightsBytes, kvBytes, workspaceBytes } = executor;
-          const facts = {
-            device: '',
-            vocab,
-            context,
-            threads,
-            chunk: engine.chunk,
-            weightsBytes,
-            kvBytes,
-            workspaceBytes,
-          };
-          post({ type: 'ready', facts }, []);
-        });
-        break;
-      default:
-        engine?.receive(message);
-    }
+    const starts = places.map((place): HelperStart => ({ role: 'helper', module, memory, place }));
+    post({ type: 'helpers', starts }, []);
+    return {
+      get weights() {
+        return executor.weights;
+      },
+      ready: () => {
+        if (options.expected) executor.check(options.expected);
+        executor.team.meet();
+        return executor;
+      },
+    };
   };
+  return serve(load, chunk, post, breathe);
 }
 
 /** Helps the engine in this thread until the thread is ended. */

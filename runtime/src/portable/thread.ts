@@ -1,0 +1,103 @@
+import { BitnetError } from '../../../errors.ts';
+import type { FromEngine, ToEngine } from './protocol.ts';
+import { type Line, RemoteEngine } from './remote.ts';
+
+/** A thread that an engine runs in, or that helps one. */
+export interface Thread {
+  post(message: ToServer, transfer: readonly ArrayBuffer[]): void;
+  /** Whether the process, or the page, has to stay for it. */
+  hold(held: boolean): void;
+  end(): Promise<void>;
+}
+
+/** Before its engine is ready a thread is given the weights piece by piece, in order. */
+export type ToServer =
+  | ToEngine
+  | { readonly type: 'weights'; readonly bytes: Uint8Array }
+  | { readonly type: 'loaded' };
+export type FromServer =
+  | FromEngine
+  /** Threads are to be started that help it, with these. */
+  | { readonly type: 'helpers'; readonly starts: readonly object[] }
+  /** The pieces so far have arrived. */
+  | { readonly type: 'stored'; readonly bytes: number };
+
+/** The weights of a model, however they are come by: piece by piece, each of which is given away. */
+export type Pieces = AsyncIterable<Uint8Array<ArrayBuffer>>;
+
+/** Pieces of weights that may be on their way to the engine's thread. */
+const PIECES_UNDER_WAY = 4;
+
+/** What of the messages of an engine's thread comes before there is an engine, and the engine then. */
+export class Server {
+  readonly #come: FromServer[] = [];
+  #engine: RemoteEngine | undefined;
+  #error: Error | undefined;
+  #look = () => {};
+
+  /** To be called with each message of the thread. */
+  readonly receive = (message: FromServer): void => {
+    if (this.#engine) {
+      this.#engine.receive(message as FromEngine);
+      return;
+    }
+    this.#come.push(message);
+    this.#look();
+  };
+
+  /** To be called with the error that the thread, or a helper of it, has ended with. */
+  readonly fail = (error: Error): void => {
+    this.#error ??= error;
+    this.#look();
+    this.#engine?.fail(error);
+  };
+
+  /** The next message, of that type. @throws BitnetError where the engine has failed instead, and what its thread has ended with */
+  async next<Type extends FromServer['type']>(type: Type): Promise<Extract<FromServer, { type: Type }>> {
+    while (this.#come.length === 0) {
+      if (this.#error) throw this.#error;
+      await new Promise<void>((resolve) => {
+        this.#look = resolve;
+      });
+    }
+    const message = this.#come.shift()!;
+    if (message.type === 'failed') throw new BitnetError(message.error, message.hint ? { hint: message.hint } : {});
+    if (message.type !== type) throw new Error(`the engine's thread says ${message.type}, not ${type}`);
+    return message as Extract<FromServer, { type: Type }>;
+  }
+
+  /**
+   * Gives the thread its weights, and returns the engine when it is ready.
+   * @throws BitnetError where there are not so many bytes of them, or the engine fails
+   */
+  async open(
+    thread: Thread,
+    weights: Pieces,
+    weightsBytes: number,
+    end: () => Promise<void>,
+    wake: (id: number) => void,
+  ): Promise<RemoteEngine> {
+    let sent = 0;
+    let under = 0;
+    for await (const bytes of weights) {
+      sent += bytes.length;
+      if (sent > weightsBytes) break;
+      thread.post({ type: 'weights', bytes }, [bytes.buffer]);
+      if (++under < PIECES_UNDER_WAY) continue;
+      await this.next('stored');
+      under--;
+    }
+    if (sent !== weightsBytes) {
+      const size = sent > weightsBytes ? `more than ${weightsBytes}` : sent;
+      throw new BitnetError(`the weights file holds ${size} bytes, the manifest says ${weightsBytes}`, {
+        hint: 'The artifact is damaged: compile the model again.',
+      });
+    }
+    for (; under > 0; under--) await this.next('stored');
+    thread.post({ type: 'loaded' }, []);
+    const { facts } = await this.next('ready');
+    const line: Line = { post: (message) => thread.post(message, []), hold: (held) => thread.hold(held), end };
+    this.#engine = new RemoteEngine(facts, line, wake);
+    return this.#engine;
+  }
+}
