@@ -87,7 +87,7 @@ export class WebGpuExecutor implements Executor {
   readonly #stepWords: ArrayBuffer;
   /** Commands of one more step like the last one. */
   #ahead: { readonly key: string; readonly commands: GPUCommandBuffer } | undefined;
-  #lost: string | undefined;
+  #failure: BitnetError | undefined;
 
   /** @throws BitnetError where the GPU has no room for the KV cache or a step */
   constructor(
@@ -170,9 +170,7 @@ export class WebGpuExecutor implements Executor {
     });
     this.workspaceBytes = workspaceBytes + readback;
     this.#places = new Places(gpu);
-    void gpu.lost.then(({ message }) => {
-      this.#lost = message;
-    });
+    void gpu.lost.then(({ message }) => this.fail(lostError(message)));
   }
 
   async step(tokens: readonly Token[], { screens, part }: StepOptions = {}): Promise<StepOutput> {
@@ -436,20 +434,33 @@ export class WebGpuExecutor implements Executor {
     return row;
   }
 
+  /** Why it computes no more: the GPU was lost, or has refused something. */
+  get failure(): BitnetError | undefined {
+    return this.#failure;
+  }
+
+  /** Ends it. What it is at ends with the first error that it was given. */
+  fail(error: BitnetError): void {
+    this.#failure ??= error;
+    this.device.gpu.destroy();
+  }
+
   /** Waits for the GPU. @throws BitnetError where it was lost */
   async #work(done: Promise<unknown>): Promise<void> {
     try {
       await done;
     } catch (cause) {
+      // Why is told a little later.
       await new Promise((resolve) => setTimeout(resolve));
-      throw this.#lost === undefined ? cause : lostError(this.#lost, cause);
+      this.fail(lostError((cause as Error).message, cause));
+      throw this.#failure;
     }
   }
 }
 
 /** What is said where a GPU is gone. */
 export const lostError = (message: string, cause?: unknown): BitnetError =>
-  new BitnetError(`the GPU was lost: ${message}`, { hint: 'Load the model again.', cause });
+  new BitnetError(`the GPU was lost: ${message}`, { hint: 'The next request has the model loaded again.', cause });
 
 /** What the commands of a step depend on. */
 interface Shape extends Sizes {

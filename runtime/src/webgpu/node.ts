@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { BitnetError } from '../../../errors.ts';
 import type { NativeEngine, NativeOpenOptions } from '../addon.ts';
 import { nameOf, noGpu, openDevice } from './device.ts';
-import { openWebGpu } from './open.ts';
+import { openHere, openWebGpu } from './open.ts';
 
 /** Read of the weights file at a time. */
 const PIECE_BYTES = 4 << 20;
@@ -81,8 +81,11 @@ export async function openWebGpuFiles(
   wake: (id: number) => void,
   loaded: (share: number) => void,
 ): Promise<NativeEngine> {
-  const device = await openDevice(await loadWebGpu());
+  const gpu = await loadWebGpu();
   const program = await readFile(options.library, 'utf8');
-  const weights = createReadStream(options.weights, { highWaterMark: PIECE_BYTES });
-  return openWebGpu(device, options, { program, weights }, loaded, wake);
+  const open = async () => {
+    const weights = createReadStream(options.weights, { highWaterMark: PIECE_BYTES });
+    return openWebGpu(await openDevice(gpu), options, program, weights, loaded);
+  };
+  return openHere(open, options.chunk, wake);
 }

@@ -1,27 +1,22 @@
 import { WEBGPU_VERSION, type WebGpuProgram } from '../../../artifact/webgpu.ts';
 import { BitnetError } from '../../../errors.ts';
 import type { NativeEngine, NativeOpenOptions } from '../addon.ts';
-import { PortableEngine } from '../portable/engine.ts';
 import type { FromEngine } from '../portable/protocol.ts';
 import { type Line, RemoteEngine } from '../portable/remote.ts';
 import type { Device } from './device.ts';
 import { lostError, WebGpuExecutor } from './executor.ts';
+import { GpuHost } from './host.ts';
 import { createPipelines } from './pipelines.ts';
 import { selfTest } from './self-test.ts';
 import { Weights } from './weights.ts';
 
-/** The files of a model, however they are come by. */
-export interface WebGpuFiles {
-  /** `model.json` */
-  readonly program: string;
-  /** The weights, piece by piece. */
-  readonly weights: AsyncIterable<Uint8Array>;
-}
-
 export type WebGpuOptions = Pick<
   NativeOpenOptions,
   'key' | 'kernels' | 'weightsBytes' | 'context' | 'kv' | 'sequences' | 'chunk'
->;
+> & {
+  /** Bytes of memory that the model may take. */
+  readonly memoryLimit?: number;
+};
 
 const RECOMPILE = 'The artifact is damaged or of another compilation: compile the model again.';
 
@@ -46,34 +41,31 @@ export function readProgram(text: string, key: string): WebGpuProgram {
 export type Loaded = (share: number) => void;
 
 /**
- * Opens a model on a GPU: its pipelines are compiled while its weights are on their way. Knows nothing of Node or browsers.
- * The device is the model's own, and destroyed with it.
+ * Opens a model on a GPU: its pipelines are compiled while its weights come, piece by piece. Knows nothing of Node or browsers.
+ * The device is the model's own, and destroyed with it. `program` is the text of `model.json`.
  * @throws BitnetError where files are not what the manifest says, the GPU has no room, or computes other sums than it should
  */
 export async function openWebGpu(
   device: Device,
   options: WebGpuOptions,
-  { program: text, weights: pieces }: WebGpuFiles,
+  program: string,
+  pieces: AsyncIterable<Uint8Array>,
   loaded: Loaded,
-  wake: (id: number) => void,
-): Promise<NativeEngine> {
+): Promise<WebGpuExecutor> {
   const { gpu } = device;
-  let engine: RemoteEngine | undefined;
-  let failure: Error | undefined;
-  const fail = (error: Error) => {
+  let executor: WebGpuExecutor | undefined;
+  let failure: BitnetError | undefined;
+  const fail = (error: BitnetError) => {
     failure ??= error;
-    engine?.fail(error);
+    executor?.fail(error);
   };
   gpu.addEventListener('uncapturederror', ({ error }) => fail(new BitnetError(`the GPU refuses: ${error.message}`)));
-  void gpu.lost.then(({ message, reason }) => {
-    if (reason !== 'destroyed') fail(lostError(message));
-  });
+  void gpu.lost.then(({ message }) => fail(lostError(message)));
   try {
-    const executor = await openExecutor(device, options, text, pieces, loaded);
+    executor = await openExecutor(device, options, program, pieces, loaded);
     await selfTest(executor, options.kernels);
     if (failure) throw failure;
-    engine = remote(executor, options.chunk, wake);
-    return engine;
+    return executor;
   } catch (error) {
     gpu.destroy();
     throw failure ?? error;
@@ -90,6 +82,7 @@ export async function openExecutor(
 ): Promise<WebGpuExecutor> {
   const program = readProgram(text, options.key);
   const weights = new Weights(device, program);
+  checkRoom(weights.bytes, options.memoryLimit);
   let uploaded = 0;
   let compiled = 0;
   const tell = () => loaded(Math.min(uploaded, compiled));
@@ -104,34 +97,39 @@ export async function openExecutor(
     }),
   ]);
   loaded(1);
-  return new WebGpuExecutor(device, program, pipelines, weights, options);
+  const executor = new WebGpuExecutor(device, program, pipelines, weights, options);
+  checkRoom(executor.weightsBytes + executor.kvBytes + executor.workspaceBytes, options.memoryLimit);
+  return executor;
+}
+
+const MIB = 1 << 20;
+
+function checkRoom(bytes: number, limit = Number.POSITIVE_INFINITY): void {
+  if (bytes <= limit) return;
+  const [taken, most] = [bytes, limit].map((size) => `${Math.ceil(size / MIB)} MiB`);
+  throw new BitnetError(`there is no room for the model: it takes ${taken}, and there may be ${most} at most`, {
+    hint: 'A shorter context and fewer sequences take less.',
+  });
 }
 
 /** An engine in this thread, which the GPU leaves free, with the face of one in another. */
-function remote(executor: WebGpuExecutor, chunk: number, wake: (id: number) => void): RemoteEngine {
-  const { device, vocab, context, threads, weightsBytes, kvBytes, workspaceBytes } = executor;
+export async function openHere(
+  open: () => Promise<WebGpuExecutor>,
+  chunk: number,
+  wake: (id: number) => void,
+): Promise<NativeEngine> {
   let engine: RemoteEngine;
   // As between threads, nothing is shared: what one side changes, the other does not see.
   const post = (message: FromEngine, transfer: readonly ArrayBuffer[]) => {
     const own = structuredClone(message, { transfer: [...transfer] });
     queueMicrotask(() => engine.receive(own));
   };
-  const portable = new PortableEngine(executor, chunk, post, async () => {});
+  const host = new GpuHost(open, chunk, post, async () => {});
   const line: Line = {
-    post: (message) => queueMicrotask(() => portable.receive(message)),
+    post: (message) => queueMicrotask(() => host.receive(message)),
     hold: () => {},
-    end: async () => device.gpu.destroy(),
+    end: async () => host.end(),
   };
-  const facts = {
-    device: device.name,
-    vocab,
-    context,
-    threads,
-    chunk: portable.chunk,
-    weightsBytes,
-    kvBytes,
-    workspaceBytes,
-  };
-  engine = new RemoteEngine(facts, line, wake);
+  engine = new RemoteEngine(await host.open(), line, wake);
   return engine;
 }
