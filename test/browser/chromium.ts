@@ -7,8 +7,11 @@ const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/goog
 export const findChromium = (): string | undefined => process.env.CHROMIUM ?? PLACES.find((place) => existsSync(place));
 
 /** Starts it without a window, and without its own traffic. */
-export function launchChromium(executablePath: string): Promise<Browser> {
+export function launchChromium(executablePath: string, ...more: readonly string[]): Promise<Browser> {
   const quiet = ['--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'];
   const root = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
-  return chromium.launch({ executablePath, args: [...quiet, '--disable-quic', '--disable-dev-shm-usage', ...root] });
+  return chromium.launch({
+    executablePath,
+    args: [...quiet, '--disable-quic', '--disable-dev-shm-usage', ...root, ...more],
+  });
 }

@@ -7,7 +7,7 @@ import { type BrowserLoadOptions, checkBrowserOptions } from '../options.ts';
 import { createTokenizer } from '../tokenizer/index.ts';
 import type { WantedFile } from './download.ts';
 import { type Source, sourceOfTar, sourceOfUrl } from './source.ts';
-import { chooseBrowserTarget, type Rejected, threadsHere } from './targets.ts';
+import { ableTargets, nothingRuns, type Rejected, threadsHere } from './targets.ts';
 
 /** Prompt tokens of a step. */
 const CHUNK = 128;
@@ -41,50 +41,70 @@ export async function load(
   onProgress?.({ stage: 'manifest' });
   const { text, name } = await source.manifest();
   const manifest = parseManifest(text, name);
-  const { target, entry, rejected } = await chooseBrowserTarget(manifest, targets);
-  const weights = weightsOf(manifest, entry);
   const context = contextOf(manifest, contextLength);
-  const wasmOptions = {
-    ...expectedOf(entry),
-    weightsBytes: weights.bytes,
-    threads: threadsHere(threads),
-    context,
-    kv: rest.kv,
-    sequences: rest.sequences,
-    chunk: rest.prefillChunk ?? CHUNK,
-    ...(memoryLimit === undefined ? {} : { memoryLimit }),
-  };
 
   onProgress?.({ stage: 'tokenizer' });
   const tables = unpackTokenizer(await whole(source, { ...manifest.tokenizer, what: 'tokenizer' }));
   const tokenizer = createTokenizer(tables);
-  const program = await whole(source, { file: entry.library, sha256: entry.sha256, what: 'library' });
-  let loaded = 0;
-  async function* watched() {
-    for await (const piece of source.read({ ...weights, what: 'weights' })) {
-      signal?.throwIfAborted();
-      loaded += piece.length;
-      onProgress?.({ stage: 'weights', loaded, total: weights.bytes });
-      yield piece;
+
+  const rejected: Rejected[] = [];
+  let failure: BitnetError | undefined;
+  for await (const { target, entry } of ableTargets(manifest, targets, rejected)) {
+    const weights = weightsOf(manifest, entry);
+    const engineOptions = {
+      ...expectedOf(entry),
+      weightsBytes: weights.bytes,
+      threads: threadsHere(threads),
+      context,
+      kv: rest.kv,
+      sequences: rest.sequences,
+      chunk: rest.prefillChunk ?? CHUNK,
+      ...(memoryLimit === undefined ? {} : { memoryLimit }),
+    };
+    const program = await whole(source, { file: entry.library, sha256: entry.sha256, what: 'library' });
+    let reading = false;
+    async function* watched() {
+      let loaded = 0;
+      reading = true;
+      for await (const piece of source.read({ ...weights, what: 'weights' })) {
+        signal?.throwIfAborted();
+        loaded += piece.length;
+        onProgress?.({ stage: 'weights', loaded, total: weights.bytes });
+        reading = false;
+        yield piece;
+        reading = true;
+      }
+      reading = false;
     }
+    let engine: Engine;
+    try {
+      const files = { program, weights: { [Symbol.asyncIterator]: watched } };
+      engine = await Engine.open((wake) => target.open(engineOptions, files, wake));
+    } catch (error) {
+      // What could not be read, no target can.
+      if (!target.apart || reading || !(error instanceof BitnetError)) throw error;
+      failure = error;
+      rejected.push({ target: target.id, reason: error.message });
+      continue;
+    }
+    if (signal?.aborted) {
+      await engine.dispose();
+      throw signal.reason;
+    }
+    onProgress?.({ stage: 'ready' });
+    const { weightsBytes, kvBytes, workspaceBytes } = engine.facts;
+    const parts = {
+      manifest,
+      target: target.id,
+      engine,
+      tokenizer,
+      chatTemplate: tables.scalars.chatTemplate,
+      sequences: rest.sequences,
+      resident: () => weightsBytes + kvBytes + workspaceBytes,
+    };
+    return new BrowserModel(parts, rejected);
   }
-  const engine = await Engine.open((wake) => target.open(wasmOptions, { program, weights: watched() }, wake));
-  if (signal?.aborted) {
-    await engine.dispose();
-    throw signal.reason;
-  }
-  onProgress?.({ stage: 'ready' });
-  const { weightsBytes, kvBytes, workspaceBytes } = engine.facts;
-  const parts = {
-    manifest,
-    target: target.id,
-    engine,
-    tokenizer,
-    chatTemplate: tables.scalars.chatTemplate,
-    sequences: rest.sequences,
-    resident: () => weightsBytes + kvBytes + workspaceBytes,
-  };
-  return new BrowserModel(parts, rejected);
+  throw failure ?? nothingRuns(manifest, rejected);
 }
 
 function sourceOf(from: string | URL | Blob | ArrayBuffer, signal: AbortSignal | undefined): Source {

@@ -2,14 +2,17 @@ import type { Manifest, TargetEntry } from '../../../artifact/manifest.ts';
 import { BitnetError } from '../../../errors.ts';
 import type { NativeEngine } from '../addon.ts';
 import { openWasm, type WasmFiles, type WasmOptions } from '../wasm/open.ts';
+import { openWebGpuThread } from '../webgpu/thread.ts';
 import { startThread } from './threads.ts';
 
 /** What a browser may run, fastest first. */
 export interface BrowserTarget {
   /** As the manifest's `targets` has it. */
   readonly id: string;
-  /** Why this browser cannot run it, or undefined. */
-  obstacle(): Promise<string | undefined>;
+  /** Why this browser cannot run it, or should not unless that was asked for by name; undefined where nothing is in the way. */
+  obstacle(asked: boolean): Promise<string | undefined>;
+  /** Whether another may do where this one does not open: it has memory, and a driver, of its own. */
+  readonly apart: boolean;
   open(options: WasmOptions, files: WasmFiles, wake: (id: number) => void): Promise<NativeEngine>;
 }
 
@@ -48,6 +51,7 @@ const SIMD = Uint8Array.of(
 
 const wasm: BrowserTarget = {
   id: 'wasm-simd128',
+  apart: false,
   async obstacle() {
     if (typeof WebAssembly === 'undefined') return 'this browser has no WebAssembly';
     return WebAssembly.validate(SIMD) ? undefined : 'the WebAssembly of this browser has no SIMD';
@@ -55,8 +59,25 @@ const wasm: BrowserTarget = {
   open: (options, files, wake) => openWasm(options, files, startThread, wake),
 };
 
+const webgpu: BrowserTarget = {
+  id: 'webgpu',
+  apart: true,
+  async obstacle(asked) {
+    if (!navigator.gpu) {
+      return isSecureContext
+        ? 'this browser has no WebGPU'
+        : 'WebGPU is for pages that come by https or from localhost';
+    }
+    const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
+    if (!adapter) return 'WebGPU reaches no GPU here';
+    return adapter.info.isFallbackAdapter && !asked ? 'what WebGPU reaches here is no GPU but the CPU' : undefined;
+  },
+  open: (options, { program, weights }, wake) =>
+    openWebGpuThread(options, new TextDecoder().decode(program), weights, startThread, wake),
+};
+
 /** The fastest first. */
-const TARGETS: readonly BrowserTarget[] = [wasm];
+const TARGETS: readonly BrowserTarget[] = [webgpu, wasm];
 
 /** A target, and why it is not the one that runs. */
 export interface Rejected {
@@ -64,25 +85,32 @@ export interface Rejected {
   readonly reason: string;
 }
 
-/** The target to run, of those wanted the first that artifact and browser have. @throws BitnetError where there is none */
-export async function chooseBrowserTarget(
+/**
+ * The targets that artifact and browser have, of those wanted, best first; `rejected` is told why others before them are none.
+ * @throws BitnetError where one is wanted that is for no browser
+ */
+export async function* ableTargets(
   manifest: Manifest,
-  wanted: readonly string[] = TARGETS.map(({ id }) => id),
-): Promise<{ target: BrowserTarget; entry: TargetEntry; rejected: readonly Rejected[] }> {
-  const rejected: Rejected[] = [];
-  for (const id of wanted) {
+  wanted: readonly string[] | undefined,
+  rejected: Rejected[],
+): AsyncGenerator<{ target: BrowserTarget; entry: TargetEntry }, void, void> {
+  for (const id of wanted ?? TARGETS.map(({ id }) => id)) {
     const target = TARGETS.find((one) => one.id === id);
     if (!target) {
       throw new BitnetError(`there is no target ${id} for browsers, only ${TARGETS.map(({ id }) => id).join(', ')}`);
     }
     const entry = manifest.targets[id];
-    const reason = entry ? await target.obstacle() : 'the model was not compiled for it';
-    if (entry && reason === undefined) return { target, entry, rejected };
-    rejected.push({ target: id, reason: reason! });
+    const reason = entry ? await target.obstacle(wanted !== undefined) : 'the model was not compiled for it';
+    if (entry && reason === undefined) yield { target, entry };
+    else rejected.push({ target: id, reason: reason! });
   }
+}
+
+/** That nothing is left to run. */
+export function nothingRuns(manifest: Manifest, rejected: readonly Rejected[]): BitnetError {
   const reasons = rejected.map(({ target, reason }) => `${target} (${reason})`).join(', ');
-  throw new BitnetError(`this browser runs none of the targets of ${manifest.model.name}: ${reasons}`, {
-    hint: `Compile it for one: bitnet compile MODEL --target ${TARGETS.map(({ id }) => id).join()}.`,
+  return new BitnetError(`this browser runs none of the targets of ${manifest.model.name}: ${reasons}`, {
+    hint: `Compile it for one: bitnet compile MODEL --target ${TARGETS.map(({ id }) => id).join()} --web DIR.`,
   });
 }
 

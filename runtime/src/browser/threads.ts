@@ -1,10 +1,15 @@
-import type { FromServer } from '../portable/thread.ts';
-import type { StartThread } from '../wasm/open.ts';
+import type { FromServer, Thread } from '../portable/thread.ts';
+import type { EngineStart, HelperStart } from '../wasm/serve.ts';
+import type { WebGpuStart } from '../webgpu/serve.ts';
 
 let source: string | undefined;
 
 /** Starts a Web Worker. Its code comes with this module: so no bundler and no server needs to know of another file. */
-export const startThread: StartThread = (start, receive, fail) => {
+export function startThread(
+  start: EngineStart | HelperStart | WebGpuStart,
+  receive: (message: FromServer) => void,
+  fail: (error: Error) => void,
+): Thread {
   source ??= URL.createObjectURL(new Blob([WORKER_SOURCE], { type: 'text/javascript' }));
   const worker = new Worker(source, { name: `bitnet ${start.role}` });
   worker.onmessage = ({ data }) => receive(data as FromServer);
@@ -16,4 +21,4 @@ export const startThread: StartThread = (start, receive, fail) => {
     hold: () => {},
     end: async () => worker.terminate(),
   };
-};
+}

@@ -21,5 +21,6 @@ interface Cache {
 declare const caches: { open(name: string): Promise<Cache> } | undefined;
 
 declare const crossOriginIsolated: boolean;
-declare const navigator: { readonly hardwareConcurrency: number };
+declare const navigator: { readonly hardwareConcurrency: number; readonly gpu?: GPU };
+declare const isSecureContext: boolean;
 declare const location: { readonly href: string; readonly origin: string };

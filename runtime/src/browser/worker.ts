@@ -1,6 +1,7 @@
 // What a thread of a model runs in a browser: the engine, or a helper of it. Its first message says which.
 import type { ToServer } from '../portable/thread.ts';
 import { type EngineStart, type HelperStart, help, serveWasm } from '../wasm/serve.ts';
+import { serveWebGpu, type WebGpuStart } from '../webgpu/serve.ts';
 import { setImmediate } from './node/timers.ts';
 
 interface Scope {
@@ -11,11 +12,15 @@ interface Scope {
 const scope = globalThis as unknown as Scope;
 
 scope.onmessage = ({ data }) => {
-  const start = data as EngineStart | HelperStart;
+  const start = data as EngineStart | HelperStart | WebGpuStart;
   if (start.role === 'helper') {
     help(start);
     return;
   }
-  const receive = serveWasm(start, (message, transfer) => scope.postMessage(message, transfer), setImmediate);
+  const post = (message: unknown, transfer: readonly ArrayBuffer[]) => scope.postMessage(message, transfer);
+  const receive =
+    start.role === 'webgpu'
+      ? serveWebGpu(navigator.gpu!, start, post, setImmediate)
+      : serveWasm(start, post, setImmediate);
   scope.onmessage = ({ data }) => receive(data as ToServer);
 };

@@ -14,13 +14,16 @@ export interface Thread {
 export type ToServer =
   | ToEngine
   | { readonly type: 'weights'; readonly bytes: Uint8Array }
-  | { readonly type: 'loaded' };
+  /** They are all there, or this is what has kept them from coming. */
+  | { readonly type: 'loaded'; readonly error?: string; readonly hint?: string };
 export type FromServer =
   | FromEngine
   /** Threads are to be started that help it, with these. */
   | { readonly type: 'helpers'; readonly starts: readonly object[] }
   /** The pieces so far have arrived. */
-  | { readonly type: 'stored'; readonly bytes: number };
+  | { readonly type: 'stored'; readonly bytes: number }
+  /** What held the weights is gone: they are wanted once more, from their beginning. */
+  | { readonly type: 'again' };
 
 /** The weights of a model, however they are come by: piece by piece, each of which is given away. */
 export type Pieces = AsyncIterable<Uint8Array<ArrayBuffer>>;
@@ -32,17 +35,18 @@ const PIECES_UNDER_WAY = 4;
 export class Server {
   readonly #come: FromServer[] = [];
   #engine: RemoteEngine | undefined;
+  #again: () => void = () => {};
   #error: Error | undefined;
   #look = () => {};
 
   /** To be called with each message of the thread. */
   readonly receive = (message: FromServer): void => {
-    if (this.#engine) {
-      this.#engine.receive(message as FromEngine);
-      return;
+    if (message.type === 'again') this.#again();
+    else if (this.#engine && message.type !== 'stored') this.#engine.receive(message as FromEngine);
+    else {
+      this.#come.push(message);
+      this.#look();
     }
-    this.#come.push(message);
-    this.#look();
   };
 
   /** To be called with the error that the thread, or a helper of it, has ended with. */
@@ -77,6 +81,24 @@ export class Server {
     end: () => Promise<void>,
     wake: (id: number) => void,
   ): Promise<RemoteEngine> {
+    await this.#feed(thread, weights, weightsBytes);
+    thread.post({ type: 'loaded' }, []);
+    const { facts } = await this.next('ready');
+    const line: Line = { post: (message) => thread.post(message, []), hold: (held) => thread.hold(held), end };
+    this.#engine = new RemoteEngine(facts, line, wake);
+    this.#again = async () => {
+      try {
+        await this.#feed(thread, weights, weightsBytes);
+        thread.post({ type: 'loaded' }, []);
+      } catch (cause) {
+        const { message, hint } = cause as BitnetError;
+        thread.post({ type: 'loaded', error: message, ...(hint ? { hint } : {}) }, []);
+      }
+    };
+    return this.#engine;
+  }
+
+  async #feed(thread: Thread, weights: Pieces, weightsBytes: number): Promise<void> {
     let sent = 0;
     let under = 0;
     for await (const bytes of weights) {
@@ -94,10 +116,5 @@ export class Server {
       });
     }
     for (; under > 0; under--) await this.next('stored');
-    thread.post({ type: 'loaded' }, []);
-    const { facts } = await this.next('ready');
-    const line: Line = { post: (message) => thread.post(message, []), hold: (held) => thread.hold(held), end };
-    this.#engine = new RemoteEngine(facts, line, wake);
-    return this.#engine;
   }
 }
