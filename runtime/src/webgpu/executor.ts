@@ -73,7 +73,6 @@ export class WebGpuExecutor implements Executor {
   readonly workspaceBytes: number;
   readonly device: Device;
   readonly program: WebGpuProgram;
-  readonly #programs: readonly StepProgram[];
   readonly #pipelines: ReadonlyMap<string, Pipeline>;
   readonly #weights: Weights;
   readonly #buffers = new Map<string, GPUBuffer>();
@@ -102,8 +101,6 @@ export class WebGpuExecutor implements Executor {
     const { headDim, heads, layers, buffers, sampling } = program;
     this.device = device;
     this.program = program;
-    // Kernels that quantise for themselves do so in each workgroup, with barriers.
-    this.#programs = device.fallback ? program.programs.slice(1) : program.programs;
     this.#pipelines = pipelines;
     this.#weights = weights;
     this.vocab = program.vocab;
@@ -213,8 +210,8 @@ export class WebGpuExecutor implements Executor {
   /** What a step of that shape has the GPU do. */
   #commands(shape: Shape): GPUCommandBuffer {
     const { tokens, hiddenRows, wants } = shape;
-    const { greedy, choices, buffers } = this.program;
-    const program = this.#programs.find(({ maxTokens }) => maxTokens >= tokens)!;
+    const { programs, greedy, choices, buffers } = this.program;
+    const program = programs.find(({ maxTokens }) => maxTokens >= tokens)!;
     const encoder = this.device.gpu.createCommandEncoder();
     if (wants === 'choices') encoder.clearBuffer(this.#buffer('found'), 0, 4);
     const pass = encoder.beginComputePass();
@@ -303,7 +300,7 @@ export class WebGpuExecutor implements Executor {
     const splits = tokens.length <= SPLIT_TOKENS ? splitsOf(tokens, this.program) : 1;
     const sizes = { tokens: tokens.length, rows, splits };
     this.#tell(tokens, rows, splits, screen);
-    const program = this.#programs.find(({ maxTokens }) => maxTokens >= tokens.length)!;
+    const program = this.program.programs.find(({ maxTokens }) => maxTokens >= tokens.length)!;
     const chosen = screen && rows === 1 ? this.#dispatchesOf(this.program.greedy) : [];
     const dispatches = [...this.#dispatchesOf(program), ...chosen].filter(({ launch }) => happens(launch, sizes));
     const count = 2 * dispatches.length;

@@ -80,7 +80,8 @@ export async function openExecutor(
   pieces: AsyncIterable<Uint8Array>,
   loaded: Loaded,
 ): Promise<WebGpuExecutor> {
-  const program = readProgram(text, options.key);
+  const whole = readProgram(text, options.key);
+  const program = device.fallback ? withoutFused(whole) : whole;
   const weights = new Weights(device, program);
   checkRoom(weights.bytes, options.memoryLimit);
   let uploaded = 0;
@@ -100,6 +101,19 @@ export async function openExecutor(
   const executor = new WebGpuExecutor(device, program, pipelines, weights, options);
   checkRoom(executor.weightsBytes + executor.kvBytes + executor.workspaceBytes, options.memoryLimit);
   return executor;
+}
+
+/** Without kernels that quantise for themselves: they do so in each workgroup, with barriers, which are dear on CPUs. */
+function withoutFused(program: WebGpuProgram): WebGpuProgram {
+  const [first, ...programs] = program.programs;
+  const used = new Set(programs.flatMap(({ layer }) => layer.map(({ shader }) => shader)));
+  const unused = new Set(first!.layer.map(({ shader }) => shader).filter((shader) => !used.has(shader)));
+  return {
+    ...program,
+    programs,
+    shaders: Object.fromEntries(Object.entries(program.shaders).filter(([name]) => !unused.has(name))),
+    trials: program.trials.filter(({ launch }) => !unused.has(launch.shader)),
+  };
 }
 
 const MIB = 1 << 20;
