@@ -1,6 +1,6 @@
 export { type Manifest, manifestSchema } from '../artifact/manifest.ts';
 export { BitnetError } from '../errors.ts';
-export { parseAnyTargets, parseTargets, type Target, targets } from '../targets/index.ts';
+export { parseAnyTargets, parseTargets, shareable, type Target, targets } from '../targets/index.ts';
 export type { Progress } from './build/artifact.ts';
 export { type Compiler, findCompiler } from './build/toolchain.ts';
 export type { TensorCheck } from './convert/check-data.ts';

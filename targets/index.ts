@@ -51,6 +51,15 @@ export function parseAnyTargets(text: string): (Target | GpuTarget)[] {
   return gpu ? [gpu] : parseTargets(text);
 }
 
+/** A list of targets as lists that may share an artifact each: a target for GPUs is by itself. */
+export function shareable(text: string): string[] {
+  const ids = text.split(',').map((id) => id.trim());
+  const [alone, others] = [true, false].map((gpu) =>
+    ids.filter((id) => gpuTargets.some((one) => one.id === id) === gpu),
+  );
+  return [...new Set(alone), ...(others!.length > 0 ? [others!.join()] : [])];
+}
+
 /** Refuses, with a BitnetError, a target that this machine cannot run: before a program is built for it. */
 export function requireRunnable(id: string): void {
   if (gpuTargets.some((gpu) => gpu.id === id)) return; // the engine says why, once it has asked the driver

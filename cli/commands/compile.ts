@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { LowerOptions } from '../../compiler/index.ts';
+import type { CompileResult, LowerOptions } from '../../compiler/index.ts';
 import { defaultModel } from '../../index.ts';
 import { defaultThreads } from '../../runtime/src/addon.ts';
 import { bytes } from '../format.ts';
@@ -28,7 +28,7 @@ Examples:
   bitnet compile model.gguf                        for this machine, into ./generated
   bitnet compile model.gguf --target all --json    for every target that can be built here
   bitnet compile model.gguf --dump=plan            show a stage, build nothing
-  bitnet compile model.gguf --target wasm-simd128 --web site   with a page, for any static server
+  bitnet compile model.gguf --target webgpu,wasm-simd128 --web site   with a page, for any static server
   bitnet compile model.gguf --head q6_k            with a head of fewer bytes
   bitnet compile model.gguf --kernel tl2 --emit-ini tiles.ini
   bitnet compile model.gguf --config tiles.ini     with the tiles of that file, once it has been edited`;
@@ -79,28 +79,38 @@ async function emitIni(ini: string, file: string, target: string, options: Lower
 
 async function build(io: Io, file: string, flags: CompileFlags, options: LowerOptions): Promise<void> {
   const { target, arch, gpus, out, web, json, quiet } = flags;
-  const { compile } = await import('../../compiler/index.ts');
+  const { compile, shareable } = await import('../../compiler/index.ts');
   const progress = new Progress(io, json || quiet);
-  const { artifact, manifest, kernels, cached, tuned, notices, skipped } = await compile(file, {
-    ...options,
-    target,
-    arch,
-    gpus,
-    out,
-    onProgress: progress.onProgress,
-    signal: io.signal,
-  }).finally(() => progress.end());
-  const targets = Object.keys(manifest.targets);
-  if (web !== undefined) await (await import('../../web.ts')).writeWebFolder(artifact, web);
-  if (json) return writeJson(io, { artifact, kernels, targets, cached, tuned, notices, skipped });
+  const all: CompileResult[] = [];
+  try {
+    for (const together of shareable(target)) {
+      const { onProgress } = progress;
+      all.push(await compile(file, { ...options, target: together, arch, gpus, out, onProgress, signal: io.signal }));
+    }
+  } finally {
+    progress.end();
+  }
+  const artifacts = all.map(({ artifact }) => artifact);
+  if (web !== undefined) await (await import('../../web.ts')).writeWebFolder(artifacts, web);
+  if (json) {
+    const found = all.map(({ artifact, manifest, kernels, cached, tuned, notices, skipped }) => {
+      return { artifact, kernels, targets: Object.keys(manifest.targets), cached, tuned, notices, skipped };
+    });
+    return writeJson(io, found.length === 1 ? found[0] : found);
+  }
+  for (const result of all) tell(io, result);
+  if (web !== undefined) say(io, `a page for browsers: ${web}; any static server gives it`);
+  return write(io, artifacts.map((artifact) => `${artifact}\n`).join(''));
+}
+
+function tell(io: Io, { manifest, cached, tuned, notices, skipped }: CompileResult): void {
   for (const { target: id, file: from } of tuned) say(io, `${id} as tuned: ${from}`);
   for (const notice of notices) say(io, `notice: ${notice}`);
   for (const { target: id, reason } of skipped) say(io, `skipped ${id}: ${reason}`);
   const weights = Object.values(manifest.weights).reduce((sum, entry) => sum + entry.bytes, 0);
   const state = cached ? 'up to date' : 'compiled';
-  say(io, `${state}: ${manifest.model.name} for ${targets.join(', ')}; ${bytes(weights)} of weights`);
-  if (web !== undefined) say(io, `a page for browsers: ${web}; any static server gives it`);
-  return write(io, `${artifact}\n`);
+  const targets = Object.keys(manifest.targets).join(', ');
+  say(io, `${state}: ${manifest.model.name} for ${targets}; ${bytes(weights)} of weights`);
 }
 
 /** Prints stages: `ir` and `plan` as JSON, `sources` as text under the names of the files, or all in one JSON value. */
