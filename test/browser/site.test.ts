@@ -24,7 +24,7 @@ if (executable === undefined || unbuilt !== undefined) {
     const args = [
       'compile',
       '--target',
-      TARGET,
+      `webgpu,${TARGET}`,
       '--web',
       join(folder, 'site'),
       '--out',
@@ -42,7 +42,10 @@ if (executable === undefined || unbuilt !== undefined) {
       page.on('pageerror', (error) => errors.push(error.message));
       await page.goto(`${address}/`);
       await page.waitForSelector('#facts', { timeout: 30_000 });
-      assert.match((await page.textContent('#facts'))!, /storyteller.* on wasm-simd128, \d+ threads;/);
+      const facts = (await page.textContent('#facts'))!;
+      assert.match(facts, /storyteller.* on wasm-simd128, \d+ threads;/);
+      // A GPU of this machine, or none: SwiftShader is not taken for one.
+      assert.match(facts, /Not on webgpu: \w/);
       const box = page.getByLabel('The beginning of a text');
       await box.fill('The little rabbit');
       await box.press('Enter');

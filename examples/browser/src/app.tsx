@@ -9,10 +9,10 @@ function Facts({ model }: { model: Model }) {
   const mebibytes = Math.round((weights + kv + workspace) / 2 ** 20);
   const threads = model.threads === 1 ? 'one thread' : `${model.threads} threads`;
   const alone = crossOriginIsolated ? '' : ', as the page is not cross-origin isolated';
+  const by = model.device || `${threads}${alone}`;
   return (
     <p class="faint" id="facts">
-      {model.info.name} on {model.target}, {threads}
-      {alone}; {mebibytes} MiB of memory.
+      {model.info.name} on {model.target}, {by}; {mebibytes} MiB of memory.
       {model.rejected.map(({ target, reason }) => ` Not on ${target}: ${reason}.`)}
     </p>
   );
