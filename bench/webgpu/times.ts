@@ -79,11 +79,12 @@ export async function decode(executor: WebGpuExecutor, first: number, count: num
   });
   const screen = { vocab: executor.vocab, keep: 1, margin: 0, rows: [] };
   const [encoding, submitting, waiting, all]: number[][] = [[], [], [], []];
+  let id = token(first).id;
   for (let i = 0; i < count; i++) {
     const start = performance.now();
-    const pending = executor.step([token(first + i, 0)], { screens: [screen] });
-    await pending;
+    const { found } = await executor.step([{ ...token(first + i, 0), id }], { screens: [screen] });
     const end = performance.now();
+    id = found!.ids[0]!;
     if (i < 4) continue;
     encoding!.push(before - start);
     submitting!.push(after - before);

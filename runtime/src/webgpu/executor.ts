@@ -1,7 +1,15 @@
 import type { Launch, StepProgram, Trial, WebGpuProgram } from '../../../artifact/webgpu.ts';
 import { BitnetError } from '../../../errors.ts';
 import type { NativeCounts } from '../addon.ts';
-import type { Executor, Limits, NeededLogits, StepOptions, StepOutput, Token } from '../portable/executor.ts';
+import type {
+  Executor,
+  FoundLogits,
+  Limits,
+  NeededLogits,
+  StepOptions,
+  StepOutput,
+  Token,
+} from '../portable/executor.ts';
 import { SCREEN_KEEP } from '../portable/executor.ts';
 import { type Device, MAP_READ, USAGE } from './device.ts';
 import type { Pipeline } from './pipelines.ts';
@@ -47,6 +55,9 @@ const MOST_SPLITS = 32;
 const STEP_WORDS = 10;
 const TOKEN_WORDS = 5;
 
+/** How many logits were found, and one of them with its id. */
+const ANSWER_BYTES = 12;
+
 const NO_COUNTS: NativeCounts = {
   steps: 0,
   zeros: 0,
@@ -86,6 +97,9 @@ export class WebGpuExecutor implements Executor {
   readonly #stepWords: ArrayBuffer;
   /** Commands of one more step like the last one. */
   #ahead: { readonly key: string; readonly commands: GPUCommandBuffer } | undefined;
+  /** What the largest logit's id is read back in, of one step and the next. */
+  readonly #answers: readonly [GPUBuffer, GPUBuffer];
+  #foreseen: Foreseen | undefined;
   #failure: BitnetError | undefined;
 
   /** @throws BitnetError where the GPU has no room for the KV cache or a step */
@@ -165,6 +179,8 @@ export class WebGpuExecutor implements Executor {
       size: Math.ceil(readback / 16) * 16,
       usage: USAGE.MAP_READ | USAGE.COPY_DST,
     });
+    const answer = () => gpu.createBuffer({ size: ANSWER_BYTES, usage: USAGE.MAP_READ | USAGE.COPY_DST });
+    this.#answers = [answer(), answer()];
     this.workspaceBytes = workspaceBytes + readback;
     this.#places = new Places(gpu);
     void gpu.lost.then(({ message }) => this.fail(lostError(message)));
@@ -176,9 +192,13 @@ export class WebGpuExecutor implements Executor {
     const rows = tokens.reduce((sum, { logitsRow }) => sum + Number(logitsRow >= 0), 0);
     const hiddenRows = tokens.reduce((sum, { hiddenRow }) => sum + Number(hiddenRow >= 0), 0);
     const splits = tokens.length <= SPLIT_TOKENS ? splitsOf(tokens, this.program) : 1;
-    this.#tell(tokens, rows, splits, screen, part);
     const chosen = rows === 1 && screen !== undefined;
     const greedy = chosen && screen.keep === 1 && screen.margin === 0 && screen.rows.length === 0;
+    if (greedy && tokens.length === 1 && hiddenRows === 0 && !part && !this.device.fallback) {
+      return this.#greedyStep(tokens[0]!, screen);
+    }
+    this.#foreseen = undefined;
+    this.#tell(tokens, rows, splits, screen, part);
     const wants = greedy ? 'largest' : chosen ? 'choices' : 'logits';
     const shape: Shape = { tokens: tokens.length, rows, splits, hiddenRows, wants };
     const key = Object.values(shape).join();
@@ -205,6 +225,52 @@ export class WebGpuExecutor implements Executor {
     this.#readback.unmap();
     if (found === 'too many') return { logits: await this.#wholeRow(), hidden, counts: NO_COUNTS };
     return { logits, hidden, counts: NO_COUNTS, ...(found && { found }) };
+  }
+
+  /**
+   * A step of one token that wants the largest logit. The next one is begun before this one's answer has come, with the token that
+   * the GPU has found itself: where another is asked for, nothing comes of it, as what it left in the cache is written over.
+   */
+  async #greedyStep(token: Token, screen: NeededLogits): Promise<StepOutput> {
+    const foreseen = this.#foreseen;
+    const { id, position, sequence } = token;
+    const begun =
+      foreseen?.id === id &&
+      foreseen.position === position &&
+      foreseen.sequence === sequence &&
+      foreseen.vocab === screen.vocab;
+    const answer = begun ? foreseen.answer : this.#answers[0];
+    if (!begun) this.#beginGreedy(token, screen, answer, false);
+    const done = answer.mapAsync(MAP_READ);
+    const next = position + 1;
+    this.#foreseen = undefined;
+    if (next < this.context) {
+      const other = this.#answers[answer === this.#answers[0] ? 1 : 0];
+      this.#foreseen = { id: -1, position: next, sequence, vocab: screen.vocab, answer: other };
+      this.#beginGreedy({ ...token, position: next }, screen, other, true);
+    }
+    await this.#work(done);
+    const found = foundIn(answer.getMappedRange(), 1) as FoundLogits;
+    answer.unmap();
+    if (this.#foreseen) this.#foreseen.id = found.ids[0] ?? -1;
+    return { logits: NO_VALUES, hidden: NO_VALUES, counts: NO_COUNTS, found };
+  }
+
+  /** Has the GPU run a token, its own id or that of the largest logit before, and find the largest logit. */
+  #beginGreedy(token: Token, screen: NeededLogits, answer: GPUBuffer, follows: boolean): void {
+    const splits = splitsOf([token], this.program);
+    this.#tell([token], 1, splits, screen);
+    const { gpu } = this.device;
+    const found = this.#buffer('found');
+    const encoder = gpu.createCommandEncoder();
+    if (follows) encoder.copyBufferToBuffer(found, 8, this.#buffer('step'), 4 * STEP_WORDS, 4);
+    const pass = encoder.beginComputePass();
+    const sizes: Sizes = { tokens: 1, rows: 1, splits };
+    this.#encode(pass, this.#dispatchesOf(this.program.programs[0]!), sizes);
+    this.#encode(pass, this.#dispatchesOf(this.program.greedy), sizes);
+    pass.end();
+    encoder.copyBufferToBuffer(found, 0, answer, 0, ANSWER_BYTES);
+    gpu.queue.submit([encoder.finish()]);
   }
 
   /** What a step of that shape has the GPU do. */
@@ -458,6 +524,16 @@ export class WebGpuExecutor implements Executor {
 /** What is said where a GPU is gone. */
 export const lostError = (message: string, cause?: unknown): BitnetError =>
   new BitnetError(`the GPU was lost: ${message}`, { hint: 'The next request has the model loaded again.', cause });
+
+/** A step that is under way before it was asked for. */
+interface Foreseen {
+  /** The token that it runs, once that is known. */
+  id: number;
+  readonly position: number;
+  readonly sequence: number;
+  readonly vocab: number;
+  readonly answer: GPUBuffer;
+}
 
 /** What the commands of a step depend on. */
 interface Shape extends Sizes {
