@@ -1,7 +1,8 @@
+import type { FloatEncodingName } from '../../artifact/encodings/index.ts';
 import type { TokenizerData } from '../../artifact/tokenizer/data.ts';
 
 /** How real numbers are stored in the model file. */
-export type FloatEncodingName = 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q6_k' | 'q4_0';
+export type { FloatEncodingName } from '../../artifact/encodings/index.ts';
 
 /** How ternary weights are stored in the model file: see docs/formats.md. */
 export type TernaryEncodingName =

@@ -1,4 +1,4 @@
-import { words32 } from './float.ts';
+import { words32 } from '../../../artifact/encodings/float.ts';
 import { checkedScale, exactFloat32, refuseCodeThree, wholeBlocks } from './scale.ts';
 import type { TernaryEncoding } from './ternary.ts';
 

@@ -1,27 +1,21 @@
+import { words32 } from '../../../artifact/encodings/float.ts';
+import { FLOAT } from '../../../artifact/encodings/index.ts';
 import { BitnetError } from '../../../errors.ts';
-import type { Encoding, FloatEncodingName, TableTile, TensorIR, TernaryEncodingName } from '../../ir/model.ts';
-import { type FloatEncoding, words32 } from './float.ts';
+import type { Encoding, TableTile, TensorIR, TernaryEncodingName } from '../../ir/model.ts';
 import { hf_u8 } from './hf_u8.ts';
 import { i2_s, i2_s_r4, i2_s64 } from './i2_s.ts';
 import { iq1_bn, iq2_bn, iq2_bn_r4 } from './iq_bn.ts';
-import { bf16, f16, f32 } from './plain.ts';
-import { q4_0 } from './q4_0.ts';
-import { q6_k } from './q6_k.ts';
-import { q8_0 } from './q8_0.ts';
 import { checkedScale, wholeBlocks } from './scale.ts';
 import type { Ternary, TernaryEncoding } from './ternary.ts';
 import { tl1, tl2 } from './tl.ts';
 import { tq1_0 } from './tq1_0.ts';
 import { tq2_0 } from './tq2_0.ts';
 
+export { FLOAT16, toFloat16 } from '../../../artifact/encodings/float16.ts';
+export { FLOAT, type FloatEncoding } from '../../../artifact/encodings/index.ts';
 export type { FloatEncodingName, TernaryEncodingName } from '../../ir/model.ts';
-export type { FloatEncoding } from './float.ts';
-export { FLOAT16, toFloat16 } from './float16.ts';
 export { AbsmeanQuantiser, quantiseTernary } from './quantise.ts';
 export type { Ternary } from './ternary.ts';
-
-/** The encodings of real numbers. Decoding wants a little-endian machine, as every platform of Node's but s390x is. */
-export const FLOAT: Readonly<Record<FloatEncodingName, FloatEncoding>> = { f32, f16, bf16, q8_0, q6_k, q4_0 };
 
 const TERNARY: Readonly<Record<TernaryEncodingName, TernaryEncoding>> = {
   i2_s,

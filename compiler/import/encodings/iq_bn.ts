@@ -1,5 +1,5 @@
-import { words32 } from './float.ts';
-import { FLOAT16 } from './float16.ts';
+import { words32 } from '../../../artifact/encodings/float.ts';
+import { FLOAT16 } from '../../../artifact/encodings/float16.ts';
 import { commonScale, exactFloat16, exactFloat32, refuseCodeThree, wholeBlocks } from './scale.ts';
 import type { TernaryEncoding } from './ternary.ts';
 import { TRIT_BYTE } from './trits.ts';

@@ -1,5 +1,5 @@
+import { FLOAT16, toFloat16 } from '../../../artifact/encodings/float16.ts';
 import { BitnetError } from '../../../errors.ts';
-import { FLOAT16, toFloat16 } from './float16.ts';
 
 const HINT =
   'The file is damaged, or it is not a BitNet model: ternary weights are -1, 0 or 1 times one absmean scale per tensor.';

@@ -1,5 +1,5 @@
-import { swapped16, words16 } from './float.ts';
-import { FLOAT16 } from './float16.ts';
+import { swapped16, words16 } from '../../../artifact/encodings/float.ts';
+import { FLOAT16 } from '../../../artifact/encodings/float16.ts';
 import { commonScale, exactFloat16, wholeBlocks } from './scale.ts';
 import type { TernaryEncoding } from './ternary.ts';
 import { TRIT_BYTE } from './trits.ts';

@@ -1,4 +1,4 @@
-import { BitnetError } from '../../../errors.ts';
+import { BitnetError } from '../../errors.ts';
 import { toFloat16 } from './float16.ts';
 
 /** A way of storing real numbers in blocks of bytes. */
