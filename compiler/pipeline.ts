@@ -1,5 +1,5 @@
 import { BitnetError } from '../errors.ts';
-import { cuda, type GpuTarget, isGpu, parseTargets, type Target, webgpu } from '../targets/index.ts';
+import { cuda, type GpuTarget, isGpu, parseTargets, type Target, webgl, webgpu } from '../targets/index.ts';
 import { type BuildOptions, type BuiltArtifact, buildArtifact, type Program } from './build/artifact.ts';
 import { findGpuCompiler } from './build/find-gpu-compiler.ts';
 import type { GpuCompiler } from './build/gpu-compiler.ts';
@@ -7,6 +7,7 @@ import { gpuProgram, parseArchitectures } from './build/gpu-program.ts';
 import { cpuProgram } from './build/library.ts';
 import { ownGpus } from './build/own-gpus.ts';
 import { type Compiler, findCompiler } from './build/toolchain.ts';
+import { webGlProgram } from './build/webgl-program.ts';
 import { webGpuProgram } from './build/webgpu-program.ts';
 import { resolveModel } from './hub/resolve.ts';
 import { type ImportOptions, importModel } from './import/index.ts';
@@ -14,13 +15,15 @@ import type { ModelIR } from './ir/model.ts';
 import type { Plan } from './ir/plan.ts';
 import type { KernelSection } from './kernels/config.ts';
 import { sectionsOf } from './passes/choose-kernels.ts';
-import { type PlanRequest, planForGpu, planModel } from './passes/index.ts';
+import { type PlanRequest, planForGpu, planForWebGl, planModel } from './passes/index.ts';
 import { selectGpuKernels } from './passes/select-gpu-kernels.ts';
 import { type Choice, distinctKernels, selectKernels } from './passes/select-kernels.ts';
+import { selectWebGlKernels } from './passes/select-webgl-kernels.ts';
 import { selectWebGpuKernels } from './passes/select-webgpu-kernels.ts';
 import { checkGpus } from './passes/share-gpus.ts';
 import { renderCuda } from './render/cuda/index.ts';
 import { renderSources, type Source } from './render/index.ts';
+import { kernelSources, renderWebGl } from './render/webgl/index.ts';
 import { renderWebGpu, shaderSources } from './render/wgsl/index.ts';
 import { systemErrors } from './system-errors.ts';
 import { applyTuned, gpuSite, type TunedRequest } from './tune/apply.ts';
@@ -29,7 +32,7 @@ import { applyTuned, gpuSite, type TunedRequest } from './tune/apply.ts';
 export type LowerOptions = ImportOptions & PlanRequest;
 
 export interface CompileOptions extends Partial<BuildOptions>, LowerOptions {
-  /** `native` (the best for this machine), `all` CPU targets, ids with commas, `cuda`, or `webgpu`. Default `native`. */
+  /** `native` (the best for this machine), `all` CPU targets, ids with commas, `cuda`, `webgpu`, or `webgl`. Default `native`. */
   readonly target?: string;
   /** Threads that it will run on, where that is known: what was tuned for other ones is stale. */
   readonly threads?: number;
@@ -77,6 +80,10 @@ export async function lowerModel(
     if (target.id === webgpu.id) {
       const plan = planForGpu(ir, options);
       return { ir, plan, kernels: selectWebGpuKernels(plan), sections: [], sources: shaderSources(renderWebGpu(plan)) };
+    }
+    if (target.id === webgl.id) {
+      const plan = planForWebGl(ir, options);
+      return { ir, plan, kernels: selectWebGlKernels(plan), sections: [], sources: kernelSources(renderWebGl(plan)) };
     }
     const { plan, kernels, sources } = await lowerForGpu(ir, options);
     return { ir, plan, kernels, sections: [], sources };
@@ -135,9 +142,10 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
       const kernels = distinctKernels(lowered.kernels).map(({ name }) => name);
       return { ...built, kernels, sections: [], tuned: lowered.files, notices: lowered.notices, skipped: [] };
     }
-    if (wanted === webgpu.id) {
-      const plan = planForGpu(ir, options);
-      const program = webGpuProgram(plan);
+    if (wanted === webgpu.id || wanted === webgl.id) {
+      const onWebGpu = wanted === webgpu.id;
+      const plan = onWebGpu ? planForGpu(ir, options) : planForWebGl(ir, options);
+      const program = onWebGpu ? webGpuProgram(plan) : webGlProgram(plan);
       const built = await buildArtifact(ir, plan, [program], { out, onProgress, signal });
       const kernels = distinctKernels(program.choices).map(({ name }) => name);
       return { ...built, kernels, sections: [], tuned: [], notices: [], skipped: [] };

@@ -5,19 +5,21 @@ import { cuda } from './cuda/target.ts';
 import { ref } from './ref/target.ts';
 import { canRun, type GpuTarget, type Target } from './target.ts';
 import { wasmSimd128 } from './wasm-simd128/target.ts';
+import { webgl } from './webgl/target.ts';
 import { webgpu } from './webgpu/target.ts';
 import { x86Avx2 } from './x86-avx2/target.ts';
 import { x86Avx512vnni } from './x86-avx512vnni/target.ts';
 
 export { cuda } from './cuda/target.ts';
 export { type CpuTarget, canRun, type GpuTarget, isGpu, type Target } from './target.ts';
+export { webgl } from './webgl/target.ts';
 export { webgpu } from './webgpu/target.ts';
 
 /** Every target but the GPUs', the portable one first. Selection, tests and benches take theirs from here. */
 export const targets: readonly Target[] = [ref, x86Avx2, x86Avx512vnni, armNeon, wasmSimd128];
 
 /** Those for GPUs. */
-export const gpuTargets: readonly GpuTarget[] = [cuda, webgpu];
+export const gpuTargets: readonly GpuTarget[] = [cuda, webgpu, webgl];
 
 /** The best target for a machine. */
 export function nativeTarget(machine: Machine = probeMachine()): Target {

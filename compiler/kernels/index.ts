@@ -3,6 +3,7 @@ import { bitlinearI2Gemm, bitlinearI2Gemv, i2 } from './bitlinear-i2.ts';
 import { bitlinearI2ColumnsGemm, bitlinearI2ColumnsGemv, i2Columns } from './bitlinear-i2-columns.ts';
 import { bitlinearI2RowsGemm, bitlinearI2RowsGemv, i2Rows } from './bitlinear-i2-rows.ts';
 import { t16 } from './bitlinear-t16.ts';
+import { texel } from './bitlinear-texel.ts';
 import { bitlinearTl1Gemm, bitlinearTl1Gemv, tl1 } from './bitlinear-tl1.ts';
 import { bitlinearTl2Gemm, bitlinearTl2Gemv, tl2 } from './bitlinear-tl2.ts';
 import type { Layout } from './layout.ts';
@@ -33,7 +34,7 @@ export type KernelKind = keyof typeof LAYOUTS;
 
 /** The packing of that id; throws a BitnetError where there is none. */
 export function layoutOf(id: string): Layout {
-  const found = [...Object.values(LAYOUTS), ...Object.values(SKIPPING), t16].find((layout) => layout.id === id);
+  const found = [...Object.values(LAYOUTS), ...Object.values(SKIPPING), t16, texel].find((layout) => layout.id === id);
   if (!found) throw new BitnetError(`no kernel family knows the weight layout '${id}'`);
   return found;
 }

@@ -7,6 +7,7 @@ import { assignBuffers } from './assign-buffers.ts';
 import { chooseTables, type HeadRequest } from './choose-head.ts';
 import { chooseKernels, type KernelRequest } from './choose-kernels.ts';
 import { GPU_MAX_TOKENS, gpuBuffers, stepsForGpu } from './for-gpu.ts';
+import { stepsForWebGl, WEBGL_MAX_TOKENS } from './for-webgl.ts';
 import { layoutWeights } from './layout-weights.ts';
 import { lower, type Steps } from './lower.ts';
 import { localFrequencies, ropeFrequencies } from './rope-frequencies.ts';
@@ -34,15 +35,27 @@ export function planModel(ir: ModelIR, request: PlanRequest = {}): Plan {
  * kernels of a CPU are asked for.
  */
 export function planForGpu(ir: ModelIR, request: PlanRequest = {}): Plan {
-  const { kernel = 'auto', screen = 0 } = request;
-  if (kernel !== 'auto') {
-    throw new BitnetError(`kernel ${kernel} is for CPUs`, { hint: 'GPUs have kernels of their own: leave it out' });
-  }
-  if (screen !== 0) throw new BitnetError('screened heads are for CPUs', { hint: 'leave the option screen out' });
+  refuseForCpus(request);
   const architecture = architectureOf(ir.architecture);
   verifyModel(ir, architecture);
   const steps = stepsForGpu(lower(ir, architecture), ir.hyper);
   return plan(ir, steps, GPU_MAX_TOKENS, gpuBuffers(steps, ir.hyper), { ...request, screen: 0 });
+}
+
+/** ModelIR → Plan, for WebGL: matrices in the layout of textures, everything else as CPUs have it. Throws as planForGpu does. */
+export function planForWebGl(ir: ModelIR, request: PlanRequest = {}): Plan {
+  refuseForCpus(request);
+  const architecture = architectureOf(ir.architecture);
+  verifyModel(ir, architecture);
+  const steps = stepsForWebGl(lower(ir, architecture));
+  return plan(ir, steps, WEBGL_MAX_TOKENS, assignBuffers(ir, steps), { ...request, screen: 0 });
+}
+
+function refuseForCpus({ kernel = 'auto', screen = 0 }: PlanRequest): void {
+  if (kernel !== 'auto') {
+    throw new BitnetError(`kernel ${kernel} is for CPUs`, { hint: 'GPUs have kernels of their own: leave it out' });
+  }
+  if (screen !== 0) throw new BitnetError('screened heads are for CPUs', { hint: 'leave the option screen out' });
 }
 
 function plan(

@@ -7,7 +7,7 @@ const SUFFIX = '.hbs';
 const OPTIONS: CompileOptions = { noEscape: true, strict: true, preventIndent: false };
 
 /** What templates are written in: folders of `templates`. */
-export type Language = 'cpp' | 'cuda' | 'wgsl';
+export type Language = 'cpp' | 'cuda' | 'wgsl' | 'webgl';
 
 /** The folder of the templates of a language. */
 export const templateFolder = (language: Language = 'cpp'): string => join(packageRoot(), 'templates', language);

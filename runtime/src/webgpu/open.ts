@@ -1,6 +1,7 @@
 import { WEBGPU_VERSION, type WebGpuProgram } from '../../../artifact/webgpu.ts';
 import { BitnetError } from '../../../errors.ts';
 import type { NativeEngine, NativeOpenOptions } from '../addon.ts';
+import { readProgram } from '../portable/program.ts';
 import type { FromEngine } from '../portable/protocol.ts';
 import { type Line, RemoteEngine } from '../portable/remote.ts';
 import type { Device } from './device.ts';
@@ -17,25 +18,6 @@ export type WebGpuOptions = Pick<
   /** Bytes of memory that the model may take. */
   readonly memoryLimit?: number;
 };
-
-const RECOMPILE = 'The artifact is damaged or of another compilation: compile the model again.';
-
-/** Reads a program. @throws BitnetError where it is none, of another version, or of another compilation than the manifest */
-export function readProgram(text: string, key: string): WebGpuProgram {
-  let program: WebGpuProgram;
-  try {
-    program = JSON.parse(text) as WebGpuProgram;
-  } catch (cause) {
-    throw new BitnetError(`the program is no JSON: ${(cause as Error).message}`, { hint: RECOMPILE, cause });
-  }
-  if (program.version !== WEBGPU_VERSION) {
-    throw new BitnetError(`the program is of version ${program.version}, this runtime needs ${WEBGPU_VERSION}`, {
-      hint: RECOMPILE,
-    });
-  }
-  if (program.key === key) return program;
-  throw new BitnetError(`the program has the key ${program.key}, the manifest says ${key}`, { hint: RECOMPILE });
-}
 
 /** A share of what is to be done before a model runs: weights that are there, and pipelines. */
 export type Loaded = (share: number) => void;
@@ -80,7 +62,7 @@ export async function openExecutor(
   pieces: AsyncIterable<Uint8Array>,
   loaded: Loaded,
 ): Promise<WebGpuExecutor> {
-  const whole = readProgram(text, options.key);
+  const whole = readProgram<WebGpuProgram>(text, WEBGPU_VERSION, options.key);
   const program = device.fallback ? withoutFused(whole) : whole;
   const weights = new Weights(device, program);
   checkRoom(weights.bytes, options.memoryLimit);

@@ -1,12 +1,10 @@
 import { Checksum, TRIAL_TOKENS, trialActivations } from '../../../artifact/trial.ts';
-import { BitnetError } from '../../../errors.ts';
+import { checkKernels } from '../portable/checksums.ts';
 import type { WebGpuExecutor } from './executor.ts';
-
-const HINT = 'The driver is at fault, or the artifact is damaged: compile the model again, or take another target.';
 
 /**
  * Runs each ternary kernel on the weights and compares its sums with what the compiler has computed.
- * @throws BitnetError where they differ, or the program and the manifest list other kernels
+ * @throws BitnetError where they differ, or the manifest does not list one
  */
 export async function selfTest(
   executor: WebGpuExecutor,
@@ -29,13 +27,5 @@ export async function selfTest(
       computed.set(kernel, checksum);
     });
   }
-  const listed = new Map(kernels.map(({ name, checksum }) => [name, checksum]));
-  for (const [name, sums] of computed) {
-    const [hex, expected] = [sums.hex(), listed.get(name)];
-    if (hex === expected) continue;
-    const what = expected
-      ? `self-test failed: kernel ${name} computed the checksum ${hex}, the manifest says ${expected}: it would give wrong results on this GPU`
-      : `the program has the kernel ${name}, which the manifest does not list`;
-    throw new BitnetError(what, { hint: HINT });
-  }
+  checkKernels(computed, kernels);
 }
