@@ -6,7 +6,7 @@ import { packageRoot } from './package-root.ts';
 import { type Artifact, readArtifact } from './runtime/src/artifact.ts';
 
 /** Targets that browsers run. */
-const TARGETS: readonly string[] = ['webgpu', 'wasm-simd128'];
+const TARGETS: readonly string[] = ['webgpu', 'wasm-simd128', 'webgl'];
 
 /**
  * Writes a folder that any static server serves: a page that loads a model and talks, and in `model` what browsers read of the

@@ -18,17 +18,10 @@ export async function webGlOnCpu(
   const { key, kernels, layout, library } = manifest.targets.webgl;
   const { file, bytes } = manifest.weights[layout];
   const program = readProgram<WebGlProgram>(readFileSync(join(artifact, library), 'utf8'), WEBGL_VERSION, key);
-  const weights = new Uint8Array(bytes);
-  weights.set(readFileSync(join(artifact, file)));
   const { context } = manifest.model;
-  const executor = new WebGlExecutor(program, weights, () => new Matrices(program, weights, 'cpu'), {
-    key,
-    kernels,
-    kv,
-    context,
-    sequences: 2,
-    weightsBytes: bytes,
-  });
+  const executor = new WebGlExecutor(program, { key, kernels, kv, context, sequences: 2, weightsBytes: bytes });
+  executor.weights.set(readFileSync(join(artifact, file)));
+  executor.give((weights) => new Matrices(program, weights, 'cpu'));
   selfTest(executor, kernels);
   return executor;
 }

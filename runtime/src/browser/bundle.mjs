@@ -1,6 +1,6 @@
-// bundle.mjs [FOLDER]: writes browser.js, which pages import, with the code of its threads in it, and the page of
-// examples/browser, which `bitnet compile --web` copies. They go to dist.
-import { cp, readFile, writeFile } from 'node:fs/promises';
+// bundle.mjs [FOLDER]: writes browser.js, which pages import, with the code of its threads in it, browser-webgl.js, which it
+// fetches where it needs that, and the page of examples/browser, which `bitnet compile --web` copies. They go to dist.
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -24,12 +24,21 @@ const common = {
 const out = process.argv[2] ?? here('../../../dist');
 const example = here('../../../examples/browser');
 
-const worker = await build({ ...common, entryPoints: [here('worker.ts')], format: 'iife', write: false });
+const bundled = async (entry) => {
+  const { outputFiles } = await build({ ...common, entryPoints: [here(entry)], format: 'iife', write: false });
+  return JSON.stringify(outputFiles[0].text);
+};
+
+/** What has gpu.js in it: fetched where a model runs on WebGL. */
+const webGl = './browser-webgl.js';
+await mkdir(out, { recursive: true });
+await writeFile(join(out, webGl), `export default ${await bundled('webgl-worker.ts')};\n`);
 await build({
   ...common,
   entryPoints: [here('index.ts')],
   format: 'esm',
-  define: { WORKER_SOURCE: JSON.stringify(worker.outputFiles[0].text) },
+  external: [webGl],
+  define: { WORKER_SOURCE: await bundled('worker.ts') },
   outfile: join(out, 'browser.js'),
 });
 
@@ -40,9 +49,11 @@ await build({
   format: 'esm',
   jsx: 'automatic',
   jsxImportSource: 'preact',
+  external: [webGl],
   alias: { 'bitnet-toolchain/browser': join(out, 'browser.js') },
   outfile: join(page, 'main.js'),
 });
+await cp(join(out, webGl), join(page, webGl));
 await cp(join(example, 'public'), page, {
   recursive: true,
   filter: (file) => file !== join(example, 'public', 'model'),

@@ -2,8 +2,10 @@ import type { Manifest, TargetEntry } from '../../../artifact/manifest.ts';
 import { BitnetError } from '../../../errors.ts';
 import type { NativeEngine } from '../addon.ts';
 import { openWasm, type WasmFiles, type WasmOptions } from '../wasm/open.ts';
+import { whyNoWebGl } from '../webgl/context.ts';
+import { openWebGl } from '../webgl/open.ts';
 import { openWebGpuThread } from '../webgpu/thread.ts';
-import { startThread } from './threads.ts';
+import { startThread, webGlThreads } from './threads.ts';
 
 /** What a browser may run, fastest first. */
 export interface BrowserTarget {
@@ -76,8 +78,27 @@ const webgpu: BrowserTarget = {
     openWebGpuThread(options, new TextDecoder().decode(program), weights, startThread, wake),
 };
 
+/** Prompt tokens of a step on WebGL: it is slow, and a request that is cancelled waits for the step. */
+const WEBGL_CHUNK = 32;
+
+/** The ternary matrices on a GPU, the rest in one thread: for browsers that have nothing better. */
+const webgl: BrowserTarget = {
+  id: 'webgl',
+  apart: true,
+  obstacle: async () => whyNoWebGl(),
+  async open({ threads, chunk, ...options }, { program, weights }, wake) {
+    const text = new TextDecoder().decode(program);
+    return openWebGl(
+      { ...options, chunk: Math.min(chunk, WEBGL_CHUNK) },
+      { program: text, weights },
+      await webGlThreads(),
+      wake,
+    );
+  },
+};
+
 /** The fastest first. */
-const TARGETS: readonly BrowserTarget[] = [webgpu, wasm];
+const TARGETS: readonly BrowserTarget[] = [webgpu, wasm, webgl];
 
 /** A target, and why it is not the one that runs. */
 export interface Rejected {

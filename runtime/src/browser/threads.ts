@@ -1,24 +1,55 @@
+import { BitnetError } from '../../../errors.ts';
 import type { FromServer, Thread } from '../portable/thread.ts';
 import type { EngineStart, HelperStart } from '../wasm/serve.ts';
+import type { WebGlStart } from '../webgl/serve.ts';
 import type { WebGpuStart } from '../webgpu/serve.ts';
 
-let source: string | undefined;
-
-/** Starts a Web Worker. Its code comes with this module: so no bundler and no server needs to know of another file. */
-export function startThread(
-  start: EngineStart | HelperStart | WebGpuStart,
+/** Starts a Web Worker, whose first message is `start`. */
+type StartWorker<Start> = (
+  start: Start,
   receive: (message: FromServer) => void,
   fail: (error: Error) => void,
-): Thread {
-  source ??= URL.createObjectURL(new Blob([WORKER_SOURCE], { type: 'text/javascript' }));
-  const worker = new Worker(source, { name: `bitnet ${start.role}` });
-  worker.onmessage = ({ data }) => receive(data as FromServer);
-  worker.onerror = ({ message }) => fail(new Error(message || 'a thread of the model could not be started'));
-  worker.postMessage(start);
-  return {
-    post: (message, transfer) => worker.postMessage(message, transfer),
-    // A page stays whatever its threads do.
-    hold: () => {},
-    end: async () => worker.terminate(),
+) => Thread;
+
+/** What starts Web Workers that run a script. */
+function workersOf<Start extends { readonly role: string }>(script: string): StartWorker<Start> {
+  const url = URL.createObjectURL(new Blob([script], { type: 'text/javascript' }));
+  return (start, receive, fail) => {
+    const worker = new Worker(url, { name: `bitnet ${start.role}` });
+    worker.onmessage = ({ data }) => receive(data as FromServer);
+    worker.onerror = ({ message }) => fail(new Error(message || 'a thread of the model could not be started'));
+    worker.postMessage(start);
+    return {
+      post: (message, transfer) => worker.postMessage(message, transfer),
+      // A page stays whatever its threads do.
+      hold: () => {},
+      end: async () => worker.terminate(),
+    };
   };
+}
+
+let workers: StartWorker<EngineStart | HelperStart | WebGpuStart> | undefined;
+
+/** Starts a thread. Its code comes with this module: so no bundler and no server needs to know of another file. */
+export const startThread: StartWorker<EngineStart | HelperStart | WebGpuStart> = (start, receive, fail) => {
+  workers ??= workersOf(WORKER_SOURCE);
+  return workers(start, receive, fail);
+};
+
+let webGlWorkers: StartWorker<WebGlStart> | undefined;
+
+/**
+ * What starts a thread of WebGL, whose code, and with it gpu.js, is fetched from beside this module when it is wanted.
+ * @throws BitnetError where it is not there
+ */
+export async function webGlThreads(): Promise<StartWorker<WebGlStart>> {
+  try {
+    webGlWorkers ??= workersOf((await import('./browser-webgl.js')).default);
+    return webGlWorkers;
+  } catch (cause) {
+    throw new BitnetError(`what runs models on WebGL cannot be fetched: ${(cause as Error).message}`, {
+      hint: 'The file browser-webgl.js belongs beside the one that imports it.',
+      cause,
+    });
+  }
 }

@@ -3,13 +3,9 @@ import type { ToServer } from '../portable/thread.ts';
 import { type EngineStart, type HelperStart, help, serveWasm } from '../wasm/serve.ts';
 import { serveWebGpu, type WebGpuStart } from '../webgpu/serve.ts';
 import { setImmediate } from './node/timers.ts';
+import { thisThread } from './scope.ts';
 
-interface Scope {
-  onmessage: ((event: { readonly data: unknown }) => void) | null;
-  postMessage(message: unknown, transfer: readonly ArrayBuffer[]): void;
-}
-
-const scope = globalThis as unknown as Scope;
+const scope = thisThread();
 
 scope.onmessage = ({ data }) => {
   const start = data as EngineStart | HelperStart | WebGpuStart;

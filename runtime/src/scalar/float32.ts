@@ -18,7 +18,7 @@ export function fma(a: number, b: number, c: number): number {
 }
 
 const LOWEST = Math.fround(-87.3);
-const LOG2_E = Math.fround(1.44269504);
+const LOG2_E = Math.fround(Math.LOG2E);
 const LN2_REST = Math.fround(2.1219444e-4);
 const TERMS = [1 / 720, 1 / 120, 1 / 24, 1 / 6, 0.5, 1, 1].map(Math.fround);
 const FIRST_TERM = Math.fround(1 / 5040);

@@ -19,7 +19,7 @@ type Op = WebGlStep['op'];
 type StepOf<Name extends Op> = Extract<WebGlStep, { op: Name }>;
 
 /** Gives the matrices to a GPU, and again to another one where it was lost. */
-export type Upload = () => Matrices;
+export type Upload = (weights: Uint8Array<ArrayBuffer>) => Matrices;
 
 /** Bytes of logits that a step may give beside the last token's of each sequence. */
 const LOGITS_BYTES = 32 << 20;
@@ -61,9 +61,10 @@ export class WebGlExecutor implements Executor {
   readonly kvBytes: number;
   readonly workspaceBytes: number;
   readonly program: WebGlProgram;
-  readonly #weights: Uint8Array<ArrayBuffer>;
-  readonly #upload: Upload;
-  #matrices: Matrices;
+  /** To be filled before a GPU is given them. */
+  readonly weights: Uint8Array<ArrayBuffer>;
+  #upload: Upload | undefined;
+  #matrices: Matrices | undefined;
   readonly #rows: ReadonlyMap<string, Rows>;
   readonly #quants = new Map<string, Quant[]>();
   readonly #table: Table;
@@ -74,8 +75,8 @@ export class WebGlExecutor implements Executor {
   readonly #logits: Float32Array;
   readonly #hidden: Float32Array;
 
-  /** @throws BitnetError where there is no room, or the GPU does not take the matrices */
-  constructor(program: WebGlProgram, weights: Uint8Array<ArrayBuffer>, upload: Upload, options: WebGlOptions) {
+  /** Takes the memory; the weights are not there yet. @throws BitnetError where there is no room */
+  constructor(program: WebGlProgram, options: WebGlOptions) {
     const { vocab, embedding, maxTokens, buffers, quantised } = program;
     const { context, sequences, kv, memoryLimit = Number.POSITIVE_INFINITY } = options;
     this.program = program;
@@ -85,8 +86,7 @@ export class WebGlExecutor implements Executor {
     this.maxRows = Math.min(Math.max(Math.floor(LOGITS_BYTES / (4 * vocab)), 1), maxTokens) + sequences;
     this.context = context;
     this.sequences = sequences;
-    this.#weights = weights;
-    this.weightsBytes = weights.length;
+    this.weightsBytes = options.weightsBytes;
     const sizes = [...Object.entries(buffers), ...Object.entries(quantised)];
     const values = sizes.reduce((all, [, size]) => all + size, 0);
     this.workspaceBytes = 4 * (maxTokens * (values + embedding) + this.maxRows * vocab);
@@ -99,6 +99,7 @@ export class WebGlExecutor implements Executor {
       );
     }
     try {
+      this.weights = new Uint8Array(this.weightsBytes);
       this.#rows = new Map(sizes.map(([name, size]) => [name, new Rows(maxTokens, size)]));
       this.#cache = new KvCache(program, context * sequences, kv);
       this.#logits = new Float32Array(this.maxRows * vocab);
@@ -110,13 +111,22 @@ export class WebGlExecutor implements Executor {
       });
     }
     const table = ({ encoding, offset, bytes, rows, cols }: WebGlProgram['table']) =>
-      new Table(encoding, weights.subarray(offset, offset + bytes), rows, cols);
+      new Table(encoding, this.weights.subarray(offset, offset + bytes), rows, cols);
     this.#table = table(program.table);
     this.#head = table(program.head);
     this.#attention = new Attention(program, context);
     this.#scratch = new Float32Array(Math.max(...Object.values(buffers)));
+  }
+
+  /** Gives a GPU the matrices, once the weights are there. @throws BitnetError where it does not take them */
+  give(upload: Upload): void {
     this.#upload = upload;
-    this.#matrices = upload();
+    this.#matrices = upload(this.weights);
+  }
+
+  /** The GPU's name. */
+  get device(): string {
+    return this.#given().name;
   }
 
   step(tokens: readonly Token[], { part }: StepOptions = {}): StepOutput {
@@ -174,17 +184,22 @@ export class WebGlExecutor implements Executor {
    */
   sums(layer: number, matrix: number, q: Float32Array, tokens: number): Float32Array {
     for (let attempt = 0; attempt < 2; attempt++) {
-      if (this.#matrices.lost) this.#matrices = this.#upload();
+      const matrices = this.#given();
       try {
-        const sums = this.#matrices.sums(layer, matrix, q, tokens);
-        if (!this.#matrices.lost) return sums;
+        const sums = matrices.sums(layer, matrix, q, tokens);
+        if (!matrices.lost) return sums;
       } catch (cause) {
-        if (!this.#matrices.lost) throw cause;
+        if (!matrices.lost) throw cause;
       }
     }
     throw new BitnetError('the GPU was lost, and the next one too', {
       hint: 'Load the model again, or take another target.',
     });
+  }
+
+  #given(): Matrices {
+    if (!this.#matrices || this.#matrices.lost) this.#matrices = this.#upload!(this.weights);
+    return this.#matrices;
   }
 
   #run(step: WebGlStep, tokens: readonly Token[], firsts: readonly number[], layer: number): void {
@@ -226,7 +241,7 @@ export class WebGlExecutor implements Executor {
   /** float32 values of a layer's weights. */
   #floats(layer: number, offset: number, count: number): Float32Array {
     const { layerBase, layerBytes } = this.program;
-    const { buffer, byteOffset } = this.#weights;
+    const { buffer, byteOffset } = this.weights;
     return new Float32Array(buffer, byteOffset + layerBase + layer * layerBytes + offset, count);
   }
 
@@ -349,7 +364,7 @@ export class WebGlExecutor implements Executor {
   }
 
   #finalNorm({ input, norm, out }: StepOf<'final_norm'>, tokens: readonly Token[]): void {
-    const { buffer, byteOffset } = this.#weights;
+    const { buffer, byteOffset } = this.weights;
     const weight = new Float32Array(buffer, byteOffset + norm, this.embedding);
     tokens.forEach(({ logitsRow, hiddenRow }, token) => {
       if (logitsRow < 0 && hiddenRow < 0) return;

@@ -1,12 +1,7 @@
 import { GPU, type IKernelRunShortcut, Input, type Texture } from 'gpu.js';
 import type { WebGlProgram } from '../../../artifact/webgl.ts';
 import { BitnetError } from '../../../errors.ts';
-
-/** A context of WebGL 2, as far as it is used here: the rest is the library's. */
-export interface Context {
-  readonly canvas: object;
-  isContextLost(): boolean;
-}
+import { type Context, nameOf } from './context.ts';
 
 /** What computes: a GPU, or for tests the CPU, by way of the same library. */
 export type Device = Context | 'cpu';
@@ -29,8 +24,11 @@ const COMMON = {
 
 /** The ternary matrices of a model in a GPU's memory, and the kernels that multiply by them. */
 export class Matrices {
+  /** The GPU's. */
+  readonly name: string;
   readonly #program: WebGlProgram;
   readonly #device: Device;
+  #blank = false;
   readonly #activations: IKernelRunShortcut;
   readonly #kernels = new Map<string, IKernelRunShortcut>();
   /** [layer][matrix] */
@@ -40,6 +38,7 @@ export class Matrices {
   constructor(program: WebGlProgram, weights: Uint8Array<ArrayBuffer>, device: Device) {
     this.#program = program;
     this.#device = device;
+    this.name = device === 'cpu' ? 'the CPU' : nameOf(device);
     try {
       const gpu = new GPU(
         device === 'cpu' ? { mode: 'cpu' } : { mode: 'webgl2', context: device, canvas: device.canvas },
@@ -70,7 +69,7 @@ export class Matrices {
 
   /** Whether its memory is gone, and with it all that it computes. */
   get lost(): boolean {
-    return this.#device !== 'cpu' && this.#device.isContextLost();
+    return this.#blank || (this.#device !== 'cpu' && this.#device.isContextLost());
   }
 
   /** Sums of codes times activations, [token][row]: exact integers. `q` are rows of values that fill texels. */
@@ -86,6 +85,9 @@ export class Matrices {
         sums.set(four, token * m + 4 * i);
       });
     });
+    // Of a lost GPU zeros are read, and the browser says so only when this thread rests. Codes are not negative: a whole matrix
+    // gives zeros for zeros alone.
+    this.#blank ||= sums.every((sum) => sum === 0) && q.some((value) => value !== 0);
     return sums;
   }
 }
