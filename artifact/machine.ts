@@ -7,6 +7,9 @@ export const WASM = 'wasm32';
 /** What targets have for an architecture that run wherever there is WebGPU. */
 export const WEBGPU = 'webgpu';
 
+/** What targets have for an architecture that run where there is WebGL: in browsers. */
+export const WEBGL = 'webgl';
+
 /** The machine as kernels see it. */
 export interface Machine {
   /** `x86-64`, `aarch64`, or Node's own name for anything else. */

@@ -64,6 +64,11 @@ export function shareable(text: string): string[] {
 
 /** Refuses, with a BitnetError, a target that this machine cannot run: before a program is built for it. */
 export function requireRunnable(id: string): void {
+  if (id === webgl.id) {
+    throw new BitnetError(`target ${id} is for browsers`, {
+      hint: `bitnet compile MODEL --target ${id} --web DIR writes a page that runs it`,
+    });
+  }
   if (gpuTargets.some((gpu) => gpu.id === id)) return; // the engine says why, once it has asked the driver
   const [target, ...more] = parseTargets(id);
   if (more.length > 0) throw new BitnetError(`a model runs on one target, not on '${id}'`);

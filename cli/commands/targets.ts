@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { probeMachine } from '../../artifact/machine.ts';
 import { BitnetError } from '../../errors.ts';
 import { findWebGpu, type Gpu, listGpus } from '../../index.ts';
-import { canRun, cuda, nativeTarget, targets, webgpu } from '../../targets/index.ts';
+import { canRun, cuda, nativeTarget, targets, webgl, webgpu } from '../../targets/index.ts';
 import { bytes, table } from '../format.ts';
 import { type Io, write, writeJson } from '../io.ts';
 import { buildability, buildabilityOnGpu } from '../toolchains.ts';
@@ -34,7 +34,7 @@ export async function listTargets() {
     const runs = canRun(target, machine);
     return { id, title, arch, features, rank, runs, native: target === native, compiler, missing };
   });
-  return Promise.all([...cpu, gpu(), webGpu()]);
+  return Promise.all([...cpu, gpu(), webGpu(), webGl()]);
 }
 
 /** The target for GPUs: which there are, or why none can be used, the driver says. */
@@ -52,6 +52,12 @@ async function webGpu() {
   const { adapter, obstacle } = await findAdapter();
   const common = { id, title, arch, features, rank, native: false, compiler: 'its templates', missing: null };
   return { ...common, runs: adapter !== null, adapter, obstacle };
+}
+
+/** The target for browsers that have nothing better. It needs no compiler. */
+function webGl() {
+  const { id, title, arch, features, rank } = webgl;
+  return { id, title, arch, features, rank, runs: false, native: false, compiler: 'its templates', missing: null };
 }
 
 async function findAdapter(): Promise<{ adapter: string | null; obstacle: string | null }> {

@@ -16,8 +16,8 @@ export interface Choice {
   readonly others?: readonly KernelSpec[];
 }
 
-/** All kernels of a choice. */
-export const kernelsOf = ({ gemv, gemm, others = [] }: Choice): KernelSpec[] => [gemv, gemm, ...others];
+/** All kernels of a choice; one may be for any number of tokens. */
+export const kernelsOf = ({ gemv, gemm, others = [] }: Choice): KernelSpec[] => [...new Set([gemv, gemm, ...others])];
 
 /** What a kernel is chosen for: a matrix, with the tile of its look-ups where it has one. */
 type Matrix = KernelShape & Pick<Extract<Step, { op: 'bitlinear' }>, 'tile' | 'reason'>;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { type Machine, probeMachine, runsOn, WEBGPU } from '../../artifact/machine.ts';
+import { type Machine, probeMachine, runsOn, WEBGL, WEBGPU } from '../../artifact/machine.ts';
 import type { Manifest, TargetEntry } from '../../artifact/manifest.ts';
 import { unpackTokenizer } from '../../artifact/tokenizer/file.ts';
 import type { TokenizerTables } from '../../artifact/tokenizer/tables.ts';
@@ -99,6 +99,7 @@ export function chooseTarget(manifest: Manifest, wanted?: string, machine: Machi
 /** What the machine lacks for a target, or undefined. */
 function whyNot(target: TargetEntry, machine: Machine): string | undefined {
   if (isForGpu(target)) return undefined; // the engine asks the driver, and says why not
+  if (target.arch === WEBGL) return 'it is for browsers';
   if (!runsOn(target.arch, machine)) return `it is for ${target.arch}, this is ${machine.arch}`;
   const missing = target.features.filter((feature) => !machine.features.has(feature));
   return missing.length > 0 ? `the CPU lacks ${missing.join(', ')}` : undefined;

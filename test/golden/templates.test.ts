@@ -7,6 +7,7 @@ import { FLOAT, type FloatEncodingName } from '../../compiler/import/encodings/i
 import { importModel } from '../../compiler/import/index.ts';
 import type { ModelIR } from '../../compiler/ir/model.ts';
 import type { Plan } from '../../compiler/ir/plan.ts';
+import { texelKernel } from '../../compiler/kernels/bitlinear-texel.ts';
 import { families } from '../../compiler/kernels/index.ts';
 import type { KernelFamily, KernelSpec } from '../../compiler/kernels/spec.ts';
 import { planForGpu, planModel } from '../../compiler/passes/index.ts';
@@ -15,9 +16,10 @@ import { renderCuda } from '../../compiler/render/cuda/index.ts';
 import { render } from '../../compiler/render/environment.ts';
 import { renderBuildScript, renderSources } from '../../compiler/render/index.ts';
 import { kernelView, tableView } from '../../compiler/render/views.ts';
+import { kernelView as webGlKernelView } from '../../compiler/render/webgl/index.ts';
 import { renderWebGpu } from '../../compiler/render/wgsl/index.ts';
 import { packageRoot } from '../../package-root.ts';
-import { cuda, type Target, targets, webgpu } from '../../targets/index.ts';
+import { cuda, type Target, targets, webgl, webgpu } from '../../targets/index.ts';
 import { assertExpected, assertNoOthers } from '../support/expected.ts';
 import { isSupported, specOf } from '../support/kernel-library.ts';
 import { NORMS, sketch } from '../support/model-ir.ts';
@@ -125,6 +127,9 @@ for (const file of readdirSync(join(packageRoot(), 'templates', 'wgsl')).filter(
   compare(webgpu, file.replace('.hbs', ''), () => Object.values(wgsl.get(file)!.variants).at(-1)!);
 }
 compare(webgpu, 'gemv-plain.wgsl', () => wgsl.get('gemv.wgsl.hbs')!.variants['']!);
+
+const { name, family } = texelKernel(SHAPES.ragged, webgl.id);
+compare(webgl, `${name}.js`, () => render(`${family}.js`, webGlKernelView(SHAPES.ragged), 'webgl'));
 
 // How a row is decoded does not depend on the target: one of them stands for all.
 for (const encoding of Object.keys(FLOAT) as FloatEncodingName[]) {

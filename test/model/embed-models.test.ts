@@ -9,6 +9,7 @@ import { assertLogits, compileFor, logitsOf } from '../support/logits.ts';
 import { oracleHidden, oracleLogits } from '../support/oracle.ts';
 import { type Description, synthetic } from '../support/synthetic-model.ts';
 import { temporaryFolder } from '../support/temporary.ts';
+import { webGlLogits } from '../support/webgl.ts';
 
 // The architectures of BitNet's embedding models against a float64 reference: logits, and the hidden states before them.
 
@@ -109,6 +110,13 @@ for (const [title, description] of [...Object.entries(EVERYWHERE), ...Object.ent
         const again = Buffer.concat([readFileSync(out), readFileSync(`${out}-hidden`)]);
         assert.ok(again.equals(answers[0]!), `other bits with ${JSON.stringify(options)}`);
       }
+    });
+  }
+  if (everywhere) {
+    models(`${title}, on webgl: the same logits`, async () => {
+      const rows = await webGlLogits(path, folder, tokens);
+      const bytes = Buffer.concat(rows.map((row) => new Uint8Array(row.buffer)));
+      assert.ok(bytes.equals(answers[0]!.subarray(0, bytes.length)));
     });
   }
   for (const { target, reason } of everywhere ? absent : []) skip(models, `${title}, on ${target.id}`, reason);

@@ -1,12 +1,14 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
+import * as assert from 'uvu/assert';
 import { Random } from '../../bench/shapes/random.ts';
 import { skip, testBeds } from '../support/beds.ts';
 import { assertLogits, compileFor, logitsOf } from '../support/logits.ts';
 import { oracleLogits } from '../support/oracle.ts';
 import { type Description, synthetic } from '../support/synthetic-model.ts';
 import { temporaryFolder } from '../support/temporary.ts';
+import { webGlLogits } from '../support/webgl.ts';
 
 /** Small models with what the fixtures lack. */
 const MODELS: Readonly<Record<string, Description>> = {
@@ -67,7 +69,8 @@ const folder = temporaryFolder('synthetic');
 
 for (const [title, model] of Object.entries(MODELS)) {
   for (const bed of beds) {
-    models(`${title}, on ${bed.target.id}`, async () => {
+    const first = bed === beds[0];
+    models(`${title}, on ${bed.target.id}${first ? ', and on webgl the same' : ''}`, async () => {
       const { file, weights } = synthetic(model);
       const path = join(folder, `${model.seed}.gguf`);
       writeFileSync(path, file);
@@ -76,6 +79,7 @@ for (const [title, model] of Object.entries(MODELS)) {
       const compiled = await compileFor(bed, path, folder);
       const logits = await logitsOf(compiled, tokens, join(folder, `${model.seed}-${bed.target.id}`));
       assertLogits(logits, oracleLogits(model, weights, tokens));
+      if (first) assert.equal(await webGlLogits(path, folder, tokens), logits);
     });
   }
   for (const { target, reason } of absent) skip(models, `${title}, on ${target.id}`, reason);

@@ -6,6 +6,7 @@ import { packageRoot } from '../../package-root.ts';
 import { type Bed, skip, testBeds } from '../support/beds.ts';
 import { assertLogits, assertSelfTest, type Compiled, compileFor, logitsOf } from '../support/logits.ts';
 import { temporaryFolder } from '../support/temporary.ts';
+import { webGlLogits } from '../support/webgl.ts';
 
 interface Fixture {
   readonly model: string;
@@ -74,7 +75,7 @@ for (const fixture of fixtures) {
   for (const { target, reason } of absent) skip(golden, `${fixture.model} on ${target.id}`, reason);
 
   golden(
-    `${fixture.model}: the same logits, bit for bit, on ${beds.map(({ target }) => target.id).join(', ')}`,
+    `${fixture.model}: the same logits, bit for bit, on ${beds.map(({ target }) => target.id).join(', ')} and webgl`,
     async () => {
       const file = join(folder, `${fixture.model}-all`);
       const logits: Buffer[] = [];
@@ -83,6 +84,8 @@ for (const fixture of fixtures) {
         logits.push(bits(await logitsOf(model, fixture.tokens, file)));
       }
       for (const [i, other] of logits.entries()) assert.ok(other.equals(logits[0]), beds[i].target.id);
+      const webGl = await webGlLogits(join(FIXTURES, fixture.model), folder, fixture.tokens);
+      assert.ok(bits(webGl).equals(logits[0]), 'webgl');
     },
   );
 }

@@ -9,6 +9,7 @@ import { skip, testBeds } from '../support/beds.ts';
 import { type Compiled, compileFor, logitsOf } from '../support/logits.ts';
 import { type Description, synthetic } from '../support/synthetic-model.ts';
 import { temporaryFolder } from '../support/temporary.ts';
+import { webGlLogits } from '../support/webgl.ts';
 
 /** A tied head, of rows that whole blocks of every encoding fill, and of no round number of them. */
 const MODEL: Description = {
@@ -63,6 +64,13 @@ for (const bed of beds) {
     );
   }
 }
+heads('webgl: the same logits, bit for bit, with a head of any encoding', async () => {
+  for (const head of ['f32', 'f16', ...BLOCKS] as const) {
+    const rows = await webGlLogits(path, folder, tokens, { head });
+    const bytes = Buffer.concat(rows.map((row) => new Uint8Array(row.buffer)));
+    assert.ok(bytes.equals(expected.get(head)!), head);
+  }
+});
 for (const { target, reason } of absent) skip(heads, `heads on ${target.id}`, reason);
 
 heads('the head is encoded anew, the embedding it was tied to is left as it is', async () => {

@@ -26,6 +26,16 @@ export async function webGlOnCpu(
   return executor;
 }
 
+/** Logits of a model on WebGL, with a float32 KV cache, in steps that are no whole number of anything. */
+export async function webGlLogits(
+  model: string,
+  out: string,
+  tokens: readonly number[],
+  options: LowerOptions = {},
+): Promise<Float32Array[]> {
+  return logitsOnCpu(await webGlOnCpu(model, out, 'f32', options), tokens, 7);
+}
+
 /** Logits after each token, [tokens][vocab], in steps of at most so many tokens. */
 export function logitsOnCpu(executor: WebGlExecutor, tokens: readonly number[], chunk: number): Float32Array[] {
   const rows: Float32Array[] = [];

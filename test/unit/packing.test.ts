@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { referenceSums } from '../../compiler/kernels/bitlinear-i2.ts';
+import { texel } from '../../compiler/kernels/bitlinear-texel.ts';
 import { families, LAYOUTS, layoutOf, SKIPPING } from '../../compiler/kernels/index.ts';
 import { type Layout, packedBytes, stretchOf } from '../../compiler/kernels/layout.ts';
 
@@ -62,6 +63,14 @@ const APART: readonly (readonly [
     (packed, r, c, _rows, cols) => {
       const byte = packed[r * (cols / 4) + 64 * Math.floor(c / 256) + (c % 64)];
       return byteBits(byte, 2 * Math.floor((c % 256) / 64), 2);
+    },
+  ],
+  [
+    texel,
+    (rows, cols) => [16 * Math.ceil(rows / 16), 32 * Math.ceil(cols / 32)],
+    (packed, r, c, _rows, cols) => {
+      const word = new DataView(packed.buffer).getUint16(2 * Math.floor((r * cols + c) / 8), true);
+      return byteBits(word, 2 * (c % 8), 2);
     },
   ],
   [
