@@ -62,7 +62,10 @@ test('lists of targets are read as the command line gives them', async () => {
 });
 
 test('a GPU is a target by itself, and whether there is one is for the engine to say', async () => {
-  for (const { id } of gpuTargets) requireRunnable(id);
+  for (const { id } of gpuTargets) if (id !== 'webgl') requireRunnable(id);
+  const browsers = await refusal(() => requireRunnable('webgl'));
+  assert.match(browsers.message, 'target webgl is for browsers');
+  assert.match(browsers.hint!, '--web');
   for (const [id, text] of gpuTargets.flatMap((gpu) => [
     [gpu.id, gpu.id],
     [gpu.id, `ref,${gpu.id}`],
