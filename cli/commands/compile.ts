@@ -28,7 +28,7 @@ Examples:
   bitnet compile model.gguf                        for this machine, into ./generated
   bitnet compile model.gguf --target all --json    for every target that can be built here
   bitnet compile model.gguf --dump=plan            show a stage, build nothing
-  bitnet compile model.gguf --target webgpu,wasm-simd128 --web site   with a page, for any static server
+  bitnet compile model.gguf --target webgpu,wasm-simd128,webgl --web site   with a page, for any static server
   bitnet compile model.gguf --head q6_k            with a head of fewer bytes
   bitnet compile model.gguf --kernel tl2 --emit-ini tiles.ini
   bitnet compile model.gguf --config tiles.ini     with the tiles of that file, once it has been edited`;

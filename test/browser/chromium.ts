@@ -6,6 +6,9 @@ const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/goog
 /** A browser of this machine, or CHROMIUM's. */
 export const findChromium = (): string | undefined => process.env.CHROMIUM ?? PLACES.find((place) => existsSync(place));
 
+/** What gives it WebGL without a GPU. */
+export const SWIFTSHADER = '--enable-unsafe-swiftshader';
+
 /** Starts it without a window, and without its own traffic. */
 export function launchChromium(executablePath: string, ...more: readonly string[]): Promise<Browser> {
   const quiet = ['--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run'];

@@ -7,7 +7,7 @@ import { packageRoot } from '../../package-root.ts';
 import { invoke } from '../cli/invoke.ts';
 import { skip, testBeds } from '../support/beds.ts';
 import { temporaryFolder } from '../support/temporary.ts';
-import { findChromium, launchChromium } from './chromium.ts';
+import { findChromium, launchChromium, SWIFTSHADER } from './chromium.ts';
 import { StaticServer } from './server.ts';
 
 const TARGET = 'wasm-simd128';
@@ -18,21 +18,16 @@ const unbuilt = (await testBeds()).absent.find(({ target }) => target.id === TAR
 if (executable === undefined || unbuilt !== undefined) {
   skip(site, 'talks', unbuilt ?? 'there is no Chromium: apt-get install chromium');
 } else {
-  site('talks by keyboard, stops, and needs no network the second time', async () => {
-    const folder = temporaryFolder('site');
+  const folder = temporaryFolder('site');
+  site.before(async () => {
     execFileSync(process.execPath, [join(packageRoot(), 'runtime/src/browser/bundle.mjs')]);
-    const args = [
-      'compile',
-      '--target',
-      `webgpu,${TARGET}`,
-      '--web',
-      join(folder, 'site'),
-      '--out',
-      join(folder, 'out'),
-      '--quiet',
-    ];
+    const [web, out] = [join(folder, 'site'), join(folder, 'out')];
+    const args = ['compile', '--target', `webgpu,webgl,${TARGET}`, '--web', web, '--out', out, '--quiet'];
     const { code, stderr } = await invoke(args);
     assert.is(code, 0, stderr);
+  });
+
+  site('talks by keyboard, stops, and needs no network the second time', async () => {
     const server = new StaticServer({ '/': join(folder, 'site') }, true);
     const address = await server.listen();
     const browser = await launchChromium(executable);
@@ -68,6 +63,24 @@ if (executable === undefined || unbuilt !== undefined) {
       await page.getByRole('button', { name: 'Load' }).press('Enter');
       assert.match((await page.getByRole('alert').textContent())!, /elsewhere\/manifest\.json cannot be read/);
       assert.equal(errors, []);
+    } finally {
+      await browser.close();
+      await server.close();
+    }
+  });
+
+  site('falls back to WebGL where there is no WebAssembly, and says why', async () => {
+    const server = new StaticServer({ '/': join(folder, 'site') }, false);
+    const address = await server.listen();
+    const browser = await launchChromium(executable, SWIFTSHADER);
+    try {
+      const page = await browser.newPage();
+      await page.addInitScript('delete globalThis.WebAssembly');
+      await page.goto(`${address}/`);
+      await page.waitForSelector('#facts', { timeout: 60_000 });
+      const facts = (await page.textContent('#facts'))!;
+      assert.match(facts, /storyteller.* on webgl, .*Not on wasm-simd128: this browser has no WebAssembly\./);
+      if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, 'webgl.png') });
     } finally {
       await browser.close();
       await server.close();

@@ -10,7 +10,7 @@ import { defaultModel } from '../../index.ts';
 import { packageRoot } from '../../package-root.ts';
 import { skip } from '../support/beds.ts';
 import { temporaryFolder } from '../support/temporary.ts';
-import { findChromium, launchChromium } from './chromium.ts';
+import { findChromium, launchChromium, SWIFTSHADER } from './chromium.ts';
 import { StaticServer } from './server.ts';
 
 const PROMPT = 'Once upon a time';
@@ -47,7 +47,7 @@ if (executable === undefined) {
   );
   const { greedy } = cases.find(({ prompt }) => prompt === PROMPT)!;
 
-  const browser = await launchChromium(executable, '--enable-unsafe-swiftshader');
+  const browser = await launchChromium(executable, SWIFTSHADER);
   const server = new StaticServer({ '/model/': artifact, '/': site }, false);
   const address = await server.listen();
   pages.after(async () => {

@@ -13,9 +13,12 @@ const folder = temporaryFolder('bundle');
 execFileSync(process.execPath, [join(packageRoot(), 'runtime/src/browser/bundle.mjs'), folder]);
 const file = join(folder, 'browser.js');
 
-test('is one file of less than 100 kB, compressed, that imports nothing', () => {
+test('is less than 100 kB, compressed, and imports nothing but what WebGL needs, where it is needed', () => {
   const code = readFileSync(file);
   assert.ok(gzipSync(code).length < 100_000, `${gzipSync(code).length} bytes`);
+  assert.equal(code.toString().match(/\bimport\([^)]*\)/g), ['import("./browser-webgl.js")']);
+  assert.not.match(code.toString(), /gpu\.js|createKernel/);
+  assert.match(readFileSync(join(folder, 'browser-webgl.js'), 'utf8'), /createKernel/);
   assert.not.match(code.toString(), /\bimport\s*(?:[\w{*]|['"(])[^;]*['"]node:/);
 });
 

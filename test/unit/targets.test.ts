@@ -4,7 +4,15 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Machine, WASM } from '../../artifact/machine.ts';
 import { packageRoot } from '../../package-root.ts';
-import { canRun, gpuTargets, nativeTarget, parseTargets, requireRunnable, targets } from '../../targets/index.ts';
+import {
+  canRun,
+  gpuTargets,
+  nativeTarget,
+  parseTargets,
+  requireRunnable,
+  shareable,
+  targets,
+} from '../../targets/index.ts';
 import { refusal } from '../support/refusal.ts';
 
 const machine = (arch: string, ...features: string[]): Machine => ({ arch, features: new Set(features), cpu: 'a CPU' });
@@ -59,6 +67,12 @@ test('lists of targets are read as the command line gives them', async () => {
     assert.match(error.message, /there is no target/);
     assert.match(error.hint!, /arm-neon/);
   }
+});
+
+test('a list falls into what one compilation takes', () => {
+  assert.equal(shareable('native'), ['native']);
+  assert.equal(shareable('webgl, wasm-simd128,ref,webgpu'), ['webgl', 'webgpu', 'wasm-simd128,ref']);
+  assert.equal(shareable('webgl'), ['webgl']);
 });
 
 test('a GPU is a target by itself, and whether there is one is for the engine to say', async () => {
