@@ -14,7 +14,7 @@ import { findChromium, launchChromium, SWIFTSHADER } from './chromium.ts';
 import { StaticServer } from './server.ts';
 
 const PROMPT = 'Once upon a time';
-const NEW_TOKENS = 12;
+const NEW_TOKENS = 8;
 
 interface Loaded {
   readonly error?: string;

@@ -4,6 +4,7 @@ import { BitnetError } from '../../../errors.ts';
 export interface Context {
   readonly canvas: object;
   readonly RENDERER: number;
+  readonly MAX_TEXTURE_SIZE: number;
   isContextLost(): boolean;
   getExtension(name: string): Record<string, number> | null;
   getParameter(name: number): unknown;
@@ -41,6 +42,9 @@ export function openContext(): Context {
   if (typeof found !== 'string') return found;
   throw new BitnetError(`WebGL is not there: ${found}`, { hint: 'Take another target, or another browser.' });
 }
+
+/** Values that a side of a texture has at most. */
+export const longestSide = (context: Context): number => Number(context.getParameter(context.MAX_TEXTURE_SIZE));
 
 /** What the GPU is called, as far as the browser tells. */
 export function nameOf(context: Context): string {

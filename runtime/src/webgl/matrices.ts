@@ -1,7 +1,7 @@
 import { GPU, type IKernelRunShortcut, Input, type Texture } from 'gpu.js';
 import type { WebGlProgram } from '../../../artifact/webgl.ts';
 import { BitnetError } from '../../../errors.ts';
-import { type Context, nameOf } from './context.ts';
+import { type Context, longestSide, nameOf } from './context.ts';
 
 /** What computes: a GPU, or for tests the CPU, by way of the same library. */
 export type Device = Context | 'cpu';
@@ -39,6 +39,13 @@ export class Matrices {
     this.#program = program;
     this.#device = device;
     this.name = device === 'cpu' ? 'the CPU' : nameOf(device);
+    const most = device === 'cpu' ? Number.POSITIVE_INFINITY : longestSide(device);
+    const tall = program.matrices.find(({ m }) => m / 4 > most);
+    if (tall) {
+      throw new BitnetError(`a matrix has ${tall.m} rows, and textures of ${this.name} have room for ${4 * most}`, {
+        hint: 'Take another target.',
+      });
+    }
     try {
       const gpu = new GPU(
         device === 'cpu' ? { mode: 'cpu' } : { mode: 'webgl2', context: device, canvas: device.canvas },
