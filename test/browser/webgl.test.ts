@@ -102,8 +102,13 @@ if (executable === undefined) {
     await page.close();
   });
 
-  pages('what there is no room for is refused', async () => {
+  pages('what there is no room for is refused, and so is a page without the code for it', async () => {
     const page = await visit();
+    await page.route('**/browser-webgl.js', (route) => route.abort());
+    const missing = await ask<Loaded & { readonly hint: string }>(page, 'load', '/model');
+    assert.match(missing.error!, 'what runs models on WebGL cannot be fetched');
+    assert.match(missing.hint, 'belongs beside the one that imports it');
+    await page.unroute('**/browser-webgl.js');
     const { error } = await ask<Loaded>(page, 'load', '/model', { memoryLimit: 8 << 20 });
     assert.match(error!, /there is no room for the model: it takes \d+ MiB, and there may be 8 MiB at most/);
     await page.close();
