@@ -29,10 +29,14 @@ const bundled = async (entry) => {
   return JSON.stringify(outputFiles[0].text);
 };
 
+const licenceOf = async (name) => `${name}\n\n${await readFile(here(`../../../node_modules/${name}/LICENSE`), 'utf8')}`;
+
 /** What has gpu.js in it: fetched where a model runs on WebGL. */
 const webGl = './browser-webgl.js';
 await mkdir(out, { recursive: true });
-await writeFile(join(out, webGl), `export default ${await bundled('webgl-worker.ts')};\n`);
+const licences = ['gpu.js', 'gpu-mock.js', 'acorn'].map((name) => licenceOf(name));
+const notice = `/*!\n${(await Promise.all(licences)).join('\n')}*/\n`;
+await writeFile(join(out, webGl), `${notice}export default ${await bundled('webgl-worker.ts')};\n`);
 await build({
   ...common,
   entryPoints: [here('index.ts')],
