@@ -9,7 +9,7 @@ import { assertLogits, compileFor, logitsOf } from '../support/logits.ts';
 import { oracleHidden, oracleLogits } from '../support/oracle.ts';
 import { type Description, synthetic } from '../support/synthetic-model.ts';
 import { temporaryFolder } from '../support/temporary.ts';
-import { webGlLogits } from '../support/webgl.ts';
+import { rowsOnWebGl } from '../support/webgl.ts';
 
 // The architectures of BitNet's embedding models against a float64 reference: logits, and the hidden states before them.
 
@@ -113,10 +113,10 @@ for (const [title, description] of [...Object.entries(EVERYWHERE), ...Object.ent
     });
   }
   if (everywhere) {
-    models(`${title}, on webgl: the same logits`, async () => {
-      const rows = await webGlLogits(path, folder, tokens);
-      const bytes = Buffer.concat(rows.map((row) => new Uint8Array(row.buffer)));
-      assert.ok(bytes.equals(answers[0]!.subarray(0, bytes.length)));
+    models(`${title}, on webgl: the same logits and hidden states`, async () => {
+      const { logits, hidden } = await rowsOnWebGl(path, folder, tokens);
+      const bytes = Buffer.concat([...logits, ...hidden].map((row) => new Uint8Array(row.buffer)));
+      assert.ok(bytes.equals(answers[0]!));
     });
   }
   for (const { target, reason } of everywhere ? absent : []) skip(models, `${title}, on ${target.id}`, reason);

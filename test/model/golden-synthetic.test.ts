@@ -8,7 +8,7 @@ import { assertLogits, compileFor, logitsOf } from '../support/logits.ts';
 import { oracleLogits } from '../support/oracle.ts';
 import { type Description, synthetic } from '../support/synthetic-model.ts';
 import { temporaryFolder } from '../support/temporary.ts';
-import { webGlLogits } from '../support/webgl.ts';
+import { rowsOnWebGl } from '../support/webgl.ts';
 
 /** Small models with what the fixtures lack. */
 const MODELS: Readonly<Record<string, Description>> = {
@@ -79,7 +79,7 @@ for (const [title, model] of Object.entries(MODELS)) {
       const compiled = await compileFor(bed, path, folder);
       const logits = await logitsOf(compiled, tokens, join(folder, `${model.seed}-${bed.target.id}`));
       assertLogits(logits, oracleLogits(model, weights, tokens));
-      if (first) assert.equal(await webGlLogits(path, folder, tokens), logits);
+      if (first) assert.equal((await rowsOnWebGl(path, folder, tokens)).logits, logits);
     });
   }
   for (const { target, reason } of absent) skip(models, `${title}, on ${target.id}`, reason);

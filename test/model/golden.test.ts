@@ -6,7 +6,7 @@ import { packageRoot } from '../../package-root.ts';
 import { type Bed, skip, testBeds } from '../support/beds.ts';
 import { assertLogits, assertSelfTest, type Compiled, compileFor, logitsOf } from '../support/logits.ts';
 import { temporaryFolder } from '../support/temporary.ts';
-import { webGlLogits } from '../support/webgl.ts';
+import { rowsOnWebGl } from '../support/webgl.ts';
 
 interface Fixture {
   readonly model: string;
@@ -84,7 +84,7 @@ for (const fixture of fixtures) {
         logits.push(bits(await logitsOf(model, fixture.tokens, file)));
       }
       for (const [i, other] of logits.entries()) assert.ok(other.equals(logits[0]), beds[i].target.id);
-      const webGl = await webGlLogits(join(FIXTURES, fixture.model), folder, fixture.tokens);
+      const { logits: webGl } = await rowsOnWebGl(join(FIXTURES, fixture.model), folder, fixture.tokens);
       assert.ok(bits(webGl).equals(logits[0]), 'webgl');
     },
   );

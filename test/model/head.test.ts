@@ -9,7 +9,7 @@ import { skip, testBeds } from '../support/beds.ts';
 import { type Compiled, compileFor, logitsOf } from '../support/logits.ts';
 import { type Description, synthetic } from '../support/synthetic-model.ts';
 import { temporaryFolder } from '../support/temporary.ts';
-import { webGlLogits } from '../support/webgl.ts';
+import { rowsOnWebGl } from '../support/webgl.ts';
 
 /** A tied head, of rows that whole blocks of every encoding fill, and of no round number of them. */
 const MODEL: Description = {
@@ -66,8 +66,8 @@ for (const bed of beds) {
 }
 heads('webgl: the same logits, bit for bit, with a head of any encoding', async () => {
   for (const head of ['f32', 'f16', ...BLOCKS] as const) {
-    const rows = await webGlLogits(path, folder, tokens, { head });
-    const bytes = Buffer.concat(rows.map((row) => new Uint8Array(row.buffer)));
+    const { logits } = await rowsOnWebGl(path, folder, tokens, { head });
+    const bytes = Buffer.concat(logits.map((row) => new Uint8Array(row.buffer)));
     assert.ok(bytes.equals(expected.get(head)!), head);
   }
 });

@@ -31,23 +31,25 @@ export async function webGlOnCpu(
 /** Tokens of a step: no whole number of anything. */
 const CHUNK = 7;
 
-/** Logits after each token, [tokens][vocab], with a float32 KV cache. */
-export async function webGlLogits(
+/** What a model computes after each token, with a float32 KV cache: logits, [tokens][vocab], and the hidden states before them. */
+export async function rowsOnWebGl(
   model: string,
   out: string,
   tokens: readonly number[],
   options: LowerOptions = {},
-): Promise<Float32Array[]> {
+): Promise<{ logits: Float32Array[]; hidden: Float32Array[] }> {
   const { executor } = await webGlOnCpu(model, out, options);
-  const rows: Float32Array[] = [];
+  const logits: Float32Array[] = [];
+  const hidden: Float32Array[] = [];
   for (let first = 0; first < tokens.length; first += CHUNK) {
     const batch = tokens.slice(first, first + CHUNK).map((id, i) => {
-      return { id, position: first + i, sequence: 1, logitsRow: i, hiddenRow: -1 };
+      return { id, position: first + i, sequence: 1, logitsRow: i, hiddenRow: i };
     });
-    const { logits } = executor.step(batch);
+    const found = executor.step(batch);
     batch.forEach((_, i) => {
-      rows.push(logits.slice(i * executor.vocab, (i + 1) * executor.vocab));
+      logits.push(found.logits.slice(i * executor.vocab, (i + 1) * executor.vocab));
+      hidden.push(found.hidden.slice(i * executor.embedding, (i + 1) * executor.embedding));
     });
   }
-  return rows;
+  return { logits, hidden };
 }

@@ -63,6 +63,29 @@ tests('weights that are not those that were compiled are found out', async () =>
   assert.match(other.message, /the program has the kernel \w+, which the manifest does not list/);
 });
 
+tests('texts that share the place of a sequence do not see each other', async () => {
+  const { executor } = await webGlOnCpu(MODEL, folder);
+  const ids = [5, 9, 2];
+  const text = (sequence: number, others = 0) =>
+    ids.map((id, position) => ({ id, position, sequence, logitsRow: -1, hiddenRow: others + position }));
+  const alone = executor.step(text(0)).hidden.slice();
+  assert.is(alone.length, ids.length * executor.embedding);
+  const part = { sequence: 1, positions: ids.length };
+  assert.ok(executor.sequencesInPart(ids.length) > 2);
+  const { hidden } = executor.step([...text(0), ...text(2, ids.length)], { part });
+  assert.equal([...hidden], [...alone, ...alone]);
+});
+
+tests('the machine is measured, until it is told to stop', async () => {
+  const { executor } = await webGlOnCpu(MODEL, folder);
+  const { readBytesPerSecond, int8MacsPerSecond } = executor.limits(() => false);
+  assert.ok(readBytesPerSecond > 1e6 && int8MacsPerSecond > 1e3);
+  assert.equal(
+    executor.limits(() => true),
+    { readBytesPerSecond: 0, int8MacsPerSecond: 0 },
+  );
+});
+
 tests('a GPU that is lost is replaced once for each product', async () => {
   const { executor, upload } = await webGlOnCpu(MODEL, folder);
   const expected = executor.step([TOKEN]).logits.slice();
