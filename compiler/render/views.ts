@@ -210,6 +210,9 @@ export function screenView({ rows, cols, bits }: ScreenTensor, table: Pick<Packe
   };
 }
 
+/** Whether a kernel looks sums up in tables that it makes first. */
+const looksUp = ({ tile }: KernelSpec): boolean => tile.held !== undefined;
+
 /** View of kernels.h. */
 export function kernelsView(plan: Plan, choices: readonly Choice[]) {
   const kernels = distinctKernels(choices).map((spec) => {
@@ -217,6 +220,7 @@ export function kernelsView(plan: Plan, choices: readonly Choice[]) {
     const one = takes === 'one';
     return {
       name: spec.name,
+      tables: looksUp(spec),
       listed: one && layout === SKIPPING.rows.id,
       summed: one && layout === SKIPPING.columns.id,
     };
@@ -299,7 +303,8 @@ function stepView(plan: Plan, choices: readonly Choice[], step: Step, next: Step
         outStride: stride[step.out],
         groups: step.m / 16,
         gemv: gemv.name,
-        gemvGroups: (gemv.tile.held ?? gemv.tile.rows) / 16,
+        tables: looksUp(gemv),
+        gemvGroups: gemv.tile.rows / 16,
         gemm: gemm.name,
         gemmGroups: (gemm.tile.rows / 16) * (step.skips === 'columns' ? panelsOf(gemm.tile) : 1),
       };

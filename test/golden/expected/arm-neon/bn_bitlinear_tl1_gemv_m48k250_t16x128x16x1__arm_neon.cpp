@@ -57,10 +57,11 @@ inline void store(const bn_bitlinear_args *args, int32_t group, bn_i32x16 sums) 
 
 } // namespace
 
-void bn_bitlinear_tl1_gemv_m48k250_t16x128x16x1__arm_neon(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end) {
-  uint8_t *tables = args->scratch;
+void bn_bitlinear_tl1_gemv_m48k250_t16x128x16x1__arm_neon_tables(const bn_bitlinear_args *args) { make_tables(args->scratch, args->q); }
+
+void bn_bitlinear_tl1_gemv_m48k250_t16x128x16x1__arm_neon_rows(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end) {
+  const uint8_t *tables = args->scratch;
   bn_i32x16 *total = reinterpret_cast<bn_i32x16 *>(args->scratch + kBlocks * kTableBytes);
-  make_tables(tables, args->q);
   for (int32_t begin = group_begin; begin < group_end; begin += kRows) {
     const int32_t count = begin + kRows < group_end ? kRows : group_end - begin;
     const uint8_t *weights = args->weights + begin * kGroupBytes;
@@ -71,4 +72,9 @@ void bn_bitlinear_tl1_gemv_m48k250_t16x128x16x1__arm_neon(const bn_bitlinear_arg
     }
     for (int32_t g = 0; g < count; ++g) store(args, begin + g, total[g]);
   }
+}
+
+void bn_bitlinear_tl1_gemv_m48k250_t16x128x16x1__arm_neon(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end) {
+  bn_bitlinear_tl1_gemv_m48k250_t16x128x16x1__arm_neon_tables(args);
+  bn_bitlinear_tl1_gemv_m48k250_t16x128x16x1__arm_neon_rows(args, group_begin, group_end);
 }
