@@ -1,11 +1,15 @@
-import { readFileSync } from 'node:fs';
+import { createReadStream, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compile } from '../../compiler/index.ts';
 import { type Model, openArtifact } from '../../index.ts';
 import { packageRoot } from '../../package-root.ts';
+import { readArtifact } from '../../runtime/src/artifact.ts';
+import { expectedOf, weightsOf } from '../../runtime/src/manifest.ts';
+import { openDevice } from '../../runtime/src/webgpu/device.ts';
 import { loadWebGpu } from '../../runtime/src/webgpu/node.ts';
+import { openExecutor } from '../../runtime/src/webgpu/open.ts';
 import { skip } from '../support/beds.ts';
 import { assertLogits, relativeError } from '../support/logits.ts';
 import { refusal } from '../support/refusal.ts';
@@ -52,12 +56,13 @@ async function losable(): Promise<(message: string) => void> {
 
 if (reason === undefined) {
   let model: Model;
+  let artifact: string;
   let lose: (message: string) => void;
 
   tests.before(async () => {
     lose = await losable();
     const out = temporaryFolder('webgpu');
-    const { artifact } = await compile(join(FIXTURES, file), { target: 'webgpu', out });
+    ({ artifact } = await compile(join(FIXTURES, file), { target: 'webgpu', out }));
     // Every kernel tests itself on every matrix: its integer sums are those of the CPU.
     model = await openArtifact(artifact, { kv: 'f32', sequences: 1 });
   });
@@ -79,23 +84,65 @@ if (reason === undefined) {
     assert.equal(result.tokens, greedy.slice(0, NEW_TOKENS));
   });
 
-  tests(
-    'a GPU that is lost ends what runs with the reason, and the next request finds the model loaded again',
-    async () => {
-      const running = model.generate(tokens, { temperature: 0, maxTokens: 40, ignoreEos: true });
-      const pieces = running[Symbol.asyncIterator]();
-      await pieces.next();
-      lose('the driver gave up');
-      const error = await refusal(async () => {
-        while (!(await pieces.next()).done);
+  tests('what was begun for a token that did not come is forgotten', async () => {
+    const options = { temperature: 0, ignoreEos: true };
+    const { tokens: two } = await model.generate(tokens.slice(0, -2), { ...options, maxTokens: 2 }).result;
+    assert.is(two.length, 2);
+    const { tokens: again } = await model.generate(tokens, { ...options, maxTokens: NEW_TOKENS }).result;
+    assert.equal(again, greedy.slice(0, NEW_TOKENS));
+  });
+
+  tests('a GPU that is lost ends what runs; the next request finds the model loaded again', async () => {
+    const running = model.generate(tokens, { temperature: 0, maxTokens: 40, ignoreEos: true });
+    const pieces = running[Symbol.asyncIterator]();
+    await pieces.next();
+    lose('the driver gave up');
+    const error = await refusal(async () => {
+      while (!(await pieces.next()).done);
+    });
+    assert.match(error.message, 'the GPU was lost: the driver gave up');
+    assert.match(error.hint!, 'loaded again');
+    const result = await model.generate(tokens, { temperature: 0, maxTokens: NEW_TOKENS, ignoreEos: true }).result;
+    assert.equal(result.tokens, greedy.slice(0, NEW_TOKENS));
+    await model.dispose();
+  });
+
+  tests('long contexts, as a whole, and shared among workgroups, give the same logits', async () => {
+    const { manifest, folder } = await readArtifact(artifact);
+    const entry = manifest.targets.webgpu!;
+    const weights = weightsOf(manifest, entry);
+    const options = {
+      ...expectedOf(entry),
+      weightsBytes: weights.bytes,
+      context: 300,
+      kv: 'f16',
+      sequences: 1,
+      chunk: 256,
+    } as const;
+    const text = readFileSync(join(folder, entry.library), 'utf8');
+    const device = await openDevice(await loadWebGpu());
+    const pieces = createReadStream(join(folder, weights.file));
+    const executor = await openExecutor(device, options, text, pieces, () => {});
+    const step = async (first: number, count: number) => {
+      const batch = Array.from({ length: count }, (_, i) => {
+        const position = first + i;
+        const wanted = position >= 256 ? position - Math.max(first, 256) : -1;
+        return { id: tokens[position % tokens.length], position, sequence: 0, logitsRow: wanted, hiddenRow: -1 };
       });
-      assert.match(error.message, 'the GPU was lost: the driver gave up');
-      assert.match(error.hint!, 'loaded again');
-      const result = await model.generate(tokens, { temperature: 0, maxTokens: NEW_TOKENS, ignoreEos: true }).result;
-      assert.equal(result.tokens, greedy.slice(0, NEW_TOKENS));
-      await model.dispose();
-    },
-  );
+      const { logits } = await executor.step(batch);
+      const { vocab } = executor;
+      return Array.from({ length: logits.length / vocab }, (_, i) => logits.slice(i * vocab, (i + 1) * vocab));
+    };
+    await step(0, 256);
+    const together = await step(254, 5);
+    const few = await step(256, 3);
+    const one = await step(258, 1);
+    assert.is(together.length, 3);
+    assertLogits(few, together);
+    assertLogits(one, together.slice(2));
+    assert.ok(relativeError(together[0]!, together[1]!) > 1e-2, 'other positions, other logits');
+    device.gpu.destroy();
+  });
 } else {
   skip(tests, 'logits, tokens, and a GPU that is lost', reason);
 }

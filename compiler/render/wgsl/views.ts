@@ -14,6 +14,8 @@ export const THREADS = 256;
 const LANES = 32;
 /** Positions that attention takes at a time, and threads that do. */
 export const RUN = 64;
+/** Loads of values that a thread of attention has on their way at once; they divide RUN. */
+const VALUES_AHEAD = 16;
 /** Longest contexts that attention takes whole, in the CPU's order. */
 export const WHOLE = 256;
 /** The widest rows that GEMVs norm and quantise for themselves: as int8, they have room in the least workgroup memory. */
@@ -167,6 +169,8 @@ export class WgslViews {
       dim: headDim,
       pairs: headDim / 2,
       pairsPer: Math.ceil(headDim / 2 / RUN),
+      keysAhead: [8, 4, 2].find((count) => (headDim / 8) % count === 0) ?? 1,
+      valuesAhead: VALUES_AHEAD,
       stride: this.stride('qkv'),
       key: pad16(heads * headDim),
       value: pad16(heads * headDim) + pad16(kvHeads * headDim),

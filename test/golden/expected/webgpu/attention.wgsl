@@ -37,7 +37,7 @@ struct Step {
 }
 @group(0) @binding(1) var<storage, read> step: Step;
 @group(0) @binding(2) var<storage, read> qkv: array<f32>;
-@group(0) @binding(3) var<storage, read> kv: array<vec2f>;
+@group(0) @binding(3) var<storage, read> kv: array<vec4u>;
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
 @group(0) @binding(5) var<storage, read_write> parts: array<f32>;
 
@@ -48,6 +48,9 @@ const PAIRS = 8u;
 const RUN = 64u; // positions, and threads
 const WHOLE = 256u; // positions that are taken whole at most
 const PER = 1u; // pairs that a thread sums
+// Loads that are on their way at once: eight keys each, and pairs of values.
+const KEYS = 2u;
+const VALUES = 16u;
 const LOWEST = -3e38;
 
 // Where a sequence's keys of a KV head begin, in pairs; its values lie behind them: [KV head][keys, values][position][pair].
@@ -55,9 +58,15 @@ fn keys_of(sequence: u32, head: u32) -> u32 {
   return step.kv_first + sequence * step.kv_sequence + head * 2u * step.kv_capacity * PAIRS;
 }
 
-// Keys and values as float32, in pairs.
-fn cached(at: u32) -> vec2f {
-  return kv[at];
+// Keys and values as float16, in pairs.
+alias Pair = u32;
+
+fn cached(at: u32) -> Pair {
+  return kv[at / 4u][at % 4u];
+}
+
+fn values_of(pair: Pair) -> vec2f {
+  return unpack2x16float(pair);
 }
 
 var<private> thread: u32;
@@ -118,13 +127,25 @@ fn exp_as_cpu(value: f32) -> f32 {
   return ldexp(e, i32(n));
 }
 
-var<workgroup> query: array<f32, DIM>;
+var<workgroup> query: array<vec4f, DIM / 4u>;
 
 fn score_of(keys: u32) -> f32 {
   var sum = 0.0;
-  for (var i = 0u; i < PAIRS; i++) {
-    let pair = cached(keys + i);
-    sum = fma(query[2u * i + 1u], pair.y, fma(query[2u * i], pair.x, sum));
+  for (var i = 0u; i < PAIRS / 4u; i += KEYS) {
+    var some: array<vec4u, KEYS>;
+    for (var j = 0u; j < KEYS; j++) { some[j] = kv[keys / 4u + i + j]; }
+    for (var j = 0u; j < KEYS; j++) {
+      let low = query[2u * (i + j)];
+      let high = query[2u * (i + j) + 1u];
+      let k0 = unpack2x16float(some[j].x);
+      let k1 = unpack2x16float(some[j].y);
+      let k2 = unpack2x16float(some[j].z);
+      let k3 = unpack2x16float(some[j].w);
+      sum = fma(low.y, k0.y, fma(low.x, k0.x, sum));
+      sum = fma(low.w, k1.y, fma(low.z, k1.x, sum));
+      sum = fma(high.y, k2.y, fma(high.x, k2.x, sum));
+      sum = fma(high.w, k3.y, fma(high.z, k3.x, sum));
+    }
   }
   return sum;
 }
@@ -151,13 +172,14 @@ fn total_weight(count: u32) -> f32 {
 // Adds pairs of values, weighted, to what was mixed before: of the position at `at` and the next ones up to `last`.
 fn mix(before: vec2f, at: u32, last: u32) -> vec2f {
   var sum = before;
-  for (var i = 0u; i <= last; i += 8u) {
-    // Eight loads on their way at once; weights beyond the end are zero.
-    var eight: array<vec2f, 8>;
-    for (var j = 0u; j < 8u; j++) { eight[j] = cached(at + min(i + j, last) * PAIRS); }
-    for (var j = 0u; j < 8u; j++) {
+  for (var i = 0u; i <= last; i += VALUES) {
+    // Weights beyond the end are zero.
+    var some: array<Pair, VALUES>;
+    for (var j = 0u; j < VALUES; j++) { some[j] = cached(at + min(i + j, last) * PAIRS); }
+    for (var j = 0u; j < VALUES; j++) {
       let weight = weights[i + j];
-      sum = vec2f(fma(weight, eight[j].x, sum.x), fma(weight, eight[j].y, sum.y));
+      let pair = values_of(some[j]);
+      sum = vec2f(fma(weight, pair.x, sum.x), fma(weight, pair.y, sum.y));
     }
   }
   return sum;
@@ -179,7 +201,10 @@ fn main(
   let keys = keys_of(u32(token.sequence), group.x / SHARING);
   let values = keys + step.kv_capacity * PAIRS;
   let source = group.y * 192u + group.x * DIM;
-  for (var i = thread; i < DIM; i += RUN) { query[i] = qkv[source + i]; }
+  for (var i = thread; i < DIM / 4u; i += RUN) {
+    let at = source + 4u * i;
+    query[i] = vec4f(qkv[at], qkv[at + 1u], qkv[at + 2u], qkv[at + 3u]);
+  }
   workgroupBarrier();
 
   let to = group.y * 128u + group.x * DIM;

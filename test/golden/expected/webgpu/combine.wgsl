@@ -36,19 +36,33 @@ struct Step {
 
 const DIM = 16u;
 
+// Of each part: its largest score, then what its sums are to be scaled with, and its share of the whole weight.
+var<workgroup> most: array<f32, 64>;
+var<workgroup> factors: array<f32, 64>;
+var<workgroup> weights: array<f32, 64>;
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let first = (group.y * 8u + group.x) * step.splits * (DIM + 2u);
-  var most = parts[first + DIM];
-  for (var s = 1u; s < step.splits; s++) { most = max(most, parts[first + s * (DIM + 2u) + DIM]); }
+  const EACH = DIM + 2u;
+  let first = (group.y * 8u + group.x) * step.splits * EACH;
+  let inside = thread < step.splits;
+  let own = first + select(0u, thread, inside) * EACH + DIM;
+  most[thread] = parts[own];
+  workgroupBarrier();
+  var top = most[0];
+  for (var s = 1u; s < step.splits; s++) { top = max(top, most[s]); }
+  factors[thread] = select(0.0, exp(most[thread] - top), inside);
+  weights[thread] = factors[thread] * parts[own + 1u];
+  workgroupBarrier();
+  var total = 0.0;
+  for (var s = 0u; s < step.splits; s++) { total += weights[s]; }
   for (var i = thread; i < DIM; i += 64u) {
     var sum = 0.0;
-    var total = 0.0;
-    for (var s = 0u; s < step.splits; s++) {
-      let part = first + s * (DIM + 2u);
-      let factor = exp(parts[part + DIM] - most);
-      sum = fma(parts[part + i], factor, sum);
-      total = fma(parts[part + DIM + 1u], factor, total);
+    for (var s = 0u; s < step.splits; s += 8u) {
+      // Eight loads on their way at once; factors beyond the end are zero.
+      var eight: array<f32, 8>;
+      for (var j = 0u; j < 8u; j++) { eight[j] = parts[first + min(s + j, step.splits - 1u) * EACH + i]; }
+      for (var j = 0u; j < 8u; j++) { sum = fma(eight[j], factors[s + j], sum); }
     }
     out[group.y * 128u + group.x * DIM + i] = sum / total;
   }

@@ -32,7 +32,7 @@ struct Step {
 }
 @group(0) @binding(1) var<storage, read> step: Step;
 @group(0) @binding(2) var<storage, read_write> qkv: array<f32>;
-@group(0) @binding(3) var<storage, read_write> kv: array<vec2f>;
+@group(0) @binding(3) var<storage, read_write> kv: array<u32>;
 @group(0) @binding(4) var<storage, read> angles: array<vec2f>; // cosine and sine
 
 const HEADS = 8u;
@@ -58,6 +58,17 @@ fn divided(a: f32, b: f32) -> f32 {
   let divisor = rounded(b);
   let quotient = rounded(a / divisor);
   return fma(fma(-quotient, divisor, a), 1.0 / divisor, quotient);
+}
+
+// The bits of a float16, rounded to the nearest and of two equally near to the even one: pack2x16float may round otherwise.
+fn half_of(value: f32) -> u32 {
+  let bits = bitcast<u32>(value);
+  let size = bits & 0x7fffffffu;
+  var half = (size - 0x38000000u + 0xfffu + ((size >> 13u) & 1u)) >> 13u;
+  if (size < 0x38800000u) { half = u32(round(abs(value) * 16777216.0)); } // subnormal
+  if (size >= 0x477ff000u) { half = 0x7c00u; }
+  if (size > 0x7f800000u) { half = 0x7e00u; }
+  return ((bits >> 16u) & 0x8000u) | half;
 }
 
 var<workgroup> head: array<f32, DIM>;
@@ -92,6 +103,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let to = keys_of(u32(token.sequence), number) + (select(step.kv_capacity, 0u, is_key) + position) * PAIRS;
   for (var i = thread; i < PAIRS; i += 64u) {
     let pair = vec2f(head[2u * i], head[2u * i + 1u]);
-    kv[to + i] = pair;
+    kv[to + i] = half_of(pair.x) | (half_of(pair.y) << 16u);
   }
 }
