@@ -1,6 +1,6 @@
 // Target webgpu on one machine with a GPU: checks against the reference and times, and shaders of others on the same shapes.
-//   node --import tsx bench/webgpu/main.ts [--only info,golden,story,times,variants,peer] [--shape 2b4t] [--head f16]
-//                                          [--peer FOLDER] [--tokens 128]
+//   node --import tsx bench/webgpu/main.ts [--only info,golden,story,times,variants,peer] [--shape 2b4t] [--head q6_k]
+//                                          [--peer FOLDER] [--tokens 128] [--json FILE]
 // On a bare machine: npm run bench:webgpu makes a folder that has all it needs; run its run.sh there.
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -15,8 +15,10 @@ const { values } = parseArgs({
   options: {
     only: { type: 'string', default: 'info,golden,story,times,variants,peer' },
     shape: { type: 'string', default: '2b4t' },
-    head: { type: 'string', default: 'f16' },
+    head: { type: 'string', default: 'q6_k' },
     tokens: { type: 'string', default: '128' },
+    // A file for what is measured through the whole engine.
+    json: { type: 'string' },
     // Shaders of 0xBitNet, as its packages/core/src/shaders has them.
     peer: { type: 'string', default: '0xbitnet' },
   },
@@ -27,6 +29,7 @@ export interface Asked {
   readonly shape: string;
   readonly head: 'f16' | 'q8_0' | 'q6_k';
   readonly tokens: number;
+  readonly json: string | undefined;
   readonly peer: string;
 }
 
@@ -36,6 +39,7 @@ const asked: Asked = {
   shape: values.shape,
   head: values.head as Asked['head'],
   tokens: Number(values.tokens),
+  json: values.json,
   peer: values.peer,
 };
 const work: Readonly<Record<string, (asked: Asked) => Promise<void>>> = { info, golden, story, times, variants, peer };

@@ -1,10 +1,12 @@
 // The speed of target webgpu: a model of a published shape, each kernel of a step, and what else could be done.
 import { createReadStream, readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { WebGpuProgram } from '../../artifact/webgpu.ts';
 import { compile, importModel } from '../../compiler/index.ts';
 import { planForGpu } from '../../compiler/passes/index.ts';
 import { renderWebGpu } from '../../compiler/render/wgsl/index.ts';
+import { COMPILER_VERSION } from '../../compiler/version.ts';
 import { openArtifact } from '../../index.ts';
 import type { Token } from '../../runtime/src/portable/executor.ts';
 import { openDevice } from '../../runtime/src/webgpu/device.ts';
@@ -14,6 +16,9 @@ import { openExecutor } from '../../runtime/src/webgpu/open.ts';
 import { synthesize } from '../shapes/index.ts';
 import { shapeByName } from '../shapes/shapes.ts';
 import type { Asked } from './main.ts';
+
+const PROMPTS = [128, 512, 2048];
+const CONTEXTS = [0, 128, 512, 1500];
 
 let compiled: Promise<{ artifact: string; path: string }> | undefined;
 
@@ -110,19 +115,35 @@ async function profile(executor: WebGpuExecutor, tokens: readonly Token[], title
   }
 }
 
-export async function times(asked: Asked): Promise<void> {
-  const { artifact } = await model(asked);
-  {
-    const start = performance.now();
-    await using opened = await openArtifact(artifact);
-    console.log(
-      `opened, with the self-test, in ${((performance.now() - start) / 1000).toFixed(1)} s on ${opened.device}`,
-    );
-    const result = await opened.benchmark({ promptTokens: [256], newTokens: asked.tokens, repetitions: 3 });
-    const { readBytesPerSecond, int8MacsPerSecond } = result.machine as unknown as Record<string, unknown>;
-    console.log('machine', JSON.stringify({ readBytesPerSecond, int8MacsPerSecond }), JSON.stringify(result.machine));
-    for (const row of result.rows) console.log(JSON.stringify(row));
+/** What `bitnet bench` measures, through the whole engine. */
+async function standard(artifact: string, newTokens: number) {
+  const start = performance.now();
+  await using model = await openArtifact(artifact);
+  const openMs = performance.now() - start;
+  console.log(`opened, with the self-test, in ${(openMs / 1000).toFixed(1)} s on ${model.device}`);
+  const { rows, machine } = await model.benchmark({ promptTokens: PROMPTS, newTokens, contexts: CONTEXTS });
+  for (const { kind, tokens, context, tokensPerSecond, share } of rows) {
+    const speed = `${tokensPerSecond.median.toFixed(0)} tokens/s, ${(100 * share.median).toFixed(0)}% of the machine`;
+    console.log(`${kind} of ${tokens} after ${context}: ${speed}`);
   }
+  console.log('machine', JSON.stringify(machine));
+  const { device, version } = { device: model.device, version: COMPILER_VERSION };
+  return {
+    device,
+    version,
+    date: new Date().toISOString().slice(0, 10),
+    openMs,
+    rows,
+    machine,
+    memory: model.memory(),
+  };
+}
+
+export async function times(asked: Asked): Promise<void> {
+  const { json } = asked;
+  const { artifact } = await model(asked);
+  const report = await standard(artifact, asked.tokens);
+  if (json !== undefined) await writeFile(json, `${JSON.stringify(report, null, 2)}\n`);
   const executor = await executorOf(artifact);
   const fits = (position: number) => position + 64 <= executor.context;
   for (const at of [16, 128, 512, 1500].filter(fits)) await decode(executor, at, 24);

@@ -169,7 +169,7 @@ export class WgslViews {
       dim: headDim,
       pairs: headDim / 2,
       pairsPer: Math.ceil(headDim / 2 / RUN),
-      keysAhead: [8, 4, 2].find((count) => (headDim / 8) % count === 0) ?? 1,
+      keysAhead: [4, 2].find((count) => (headDim / 8) % count === 0) ?? 1,
       valuesAhead: VALUES_AHEAD,
       stride: this.stride('qkv'),
       key: pad16(heads * headDim),
