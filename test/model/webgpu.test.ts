@@ -123,20 +123,24 @@ if (reason === undefined) {
     const device = await openDevice(await loadWebGpu());
     const pieces = createReadStream(join(folder, weights.file));
     const executor = await openExecutor(device, options, text, pieces, () => {});
-    const step = async (first: number, count: number) => {
-      const batch = Array.from({ length: count }, (_, i) => {
-        const position = first + i;
-        const wanted = position >= 256 ? position - Math.max(first, 256) : -1;
-        return { id: tokens[position % tokens.length], position, sequence: 0, logitsRow: wanted, hiddenRow: -1 };
-      });
+    const step = async (positions: readonly number[]) => {
+      const wanted = positions.filter((position) => position >= 256);
+      const batch = positions.map((position) => ({
+        id: tokens[position % tokens.length],
+        position,
+        sequence: 0,
+        logitsRow: wanted.indexOf(position),
+        hiddenRow: -1,
+      }));
       const { logits } = await executor.step(batch);
       const { vocab } = executor;
-      return Array.from({ length: logits.length / vocab }, (_, i) => logits.slice(i * vocab, (i + 1) * vocab));
+      return wanted.map((_, i) => logits.slice(i * vocab, (i + 1) * vocab));
     };
-    await step(0, 256);
-    const together = await step(254, 5);
-    const few = await step(256, 3);
-    const one = await step(258, 1);
+    // Every fifth of the positions before; the others stay zero.
+    await step(Array.from({ length: 51 }, (_, i) => 5 * i));
+    const together = await step([254, 255, 256, 257, 258]);
+    const few = await step([256, 257, 258]);
+    const one = await step([258]);
     assert.is(together.length, 3);
     assertLogits(few, together);
     assertLogits(one, together.slice(2));
