@@ -44,7 +44,6 @@ const GEMMA: Description = {
 
 /** Tried on every target. */
 const EVERYWHERE: Readonly<Record<string, Description>> = {
-  'qwen3 with a norm before each projection': { ...QWEN, inputNorms: true },
   'gemma3 with a norm before each projection, a window shorter than a block of positions, scaled global rope': {
     ...GEMMA,
     inputNorms: true,
@@ -56,6 +55,7 @@ const EVERYWHERE: Readonly<Record<string, Description>> = {
 
 /** What they leave out, on this machine's best target. */
 const HERE: Readonly<Record<string, Description>> = {
+  'qwen3 with a norm before each projection': { ...QWEN, inputNorms: true },
   'qwen3 without, heads of 24, ragged ffn, a head of its own': {
     ...QWEN,
     embedding: 64,
