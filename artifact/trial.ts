@@ -1,5 +1,7 @@
 /** Tokens that a GEMM is tried on: one whole tile or more on every target, and a part of one. */
 export const TRIAL_TOKENS = 13;
+/** Of one that takes a few: four, two and one are multiplied at once. */
+export const FEW_TRIAL_TOKENS = 7;
 
 const FNV_OFFSET = 0xcbf29ce484222325n;
 const FNV_PRIME = 0x100000001b3n;

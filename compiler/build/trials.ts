@@ -1,4 +1,4 @@
-import { Checksum, TRIAL_TOKENS, trialActivations } from '../../artifact/trial.ts';
+import { Checksum, FEW_TRIAL_TOKENS, TRIAL_TOKENS, trialActivations } from '../../artifact/trial.ts';
 import { withFile } from '../import/file.ts';
 import type { Plan } from '../ir/plan.ts';
 import { referenceSums } from '../kernels/bitlinear-i2.ts';
@@ -41,12 +41,13 @@ export async function trialChecksums(
         const tokens =
           activations.get(gemv.k) ?? Array.from({ length: TRIAL_TOKENS }, (_, t) => trialActivations(gemv.k, t));
         activations.set(gemv.k, tokens);
+        const takesFew = families.some(({ id, most }) => id === gemv.family && most !== undefined);
         // One kernel may take any number of tokens.
-        const takesFew = gemv === gemm || families.some(({ id, most }) => id === gemv.family && most !== undefined);
+        const tried = gemv === gemm ? TRIAL_TOKENS : takesFew ? FEW_TRIAL_TOKENS : 1;
         tokens.forEach((q, token) => {
           for (const codes of groups) {
             const sums = referenceSums(codes, 16, gemv.k, q);
-            if (token === 0 || takesFew) checksums.get(gemv.name)!.add(sums);
+            if (token < tried) checksums.get(gemv.name)!.add(sums);
             for (const { name } of [gemm, ...others]) if (name !== gemv.name) checksums.get(name)!.add(sums);
           }
         });

@@ -1,4 +1,4 @@
-import { TRIAL_TOKENS } from '../../artifact/trial.ts';
+import { FEW_TRIAL_TOKENS, TRIAL_TOKENS } from '../../artifact/trial.ts';
 import type { Target } from '../../targets/target.ts';
 import { encodedBytes } from '../import/encodings/index.ts';
 import type { Encoding } from '../ir/model.ts';
@@ -414,6 +414,7 @@ export function modelView(plan: Plan, target: Target, choices: readonly Choice[]
       }));
     }),
     trialTokens: TRIAL_TOKENS,
+    fewTrialTokens: FEW_TRIAL_TOKENS,
     trialY,
     trialScales,
     trialScratch,

@@ -227,6 +227,8 @@ constexpr bn_kernel kKernels[] = {
 
 // Tokens of a GEMM's trial: whole tiles, and what is left of one.
 constexpr int32_t kTrialTokens = 13;
+// Of a kernel for few tokens: as many as it multiplies at once, in each of its ways.
+constexpr int32_t kFewTrialTokens = 7;
 
 inline void mix(uint64_t &hash, int32_t value) {
   hash = (hash ^ static_cast<uint32_t>(value)) * 0x100000001b3u;
@@ -243,7 +245,7 @@ void self_test(const uint8_t *weights, uint8_t *workspace, uint64_t *checksums) 
   for (int32_t layer = 0; layer < kLayers; ++layer) {
     for (const Use &use : kUses) {
       const bn_kernel &kernel = kKernels[use.kernel];
-      const int32_t tokens = kernel.max_tokens == 1 ? 1 : kTrialTokens;
+      const int32_t tokens = kernel.max_tokens == 1 ? 1 : kernel.max_tokens <= 16 ? kFewTrialTokens : kTrialTokens;
       const int32_t stride = (use.columns + 15) / 16 * 16;
       bn_quant quant[kTrialTokens];
       for (int32_t t = 0; t < tokens; ++t) {
