@@ -3,6 +3,8 @@
  * the ternary matrices as JavaScript, which gpu.js makes shaders of, and the steps of the model, which the runtime interprets.
  */
 
+import type { FloatEncodingName } from './encodings/index.ts';
+
 /** Bumped when an older runtime could misread a newer program. */
 export const WEBGL_VERSION = 1;
 
@@ -12,7 +14,7 @@ export const TEXEL_COLUMNS = 32;
 /** A table of rows in the weights file, encoded as the model file has it. */
 export interface TableAt {
   readonly offset: number;
-  readonly encoding: 'f32' | 'f16' | 'bf16' | 'q8_0' | 'q6_k' | 'q4_0';
+  readonly encoding: FloatEncodingName;
   readonly rows: number;
   readonly cols: number;
   readonly bytes: number;

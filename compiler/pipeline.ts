@@ -1,14 +1,13 @@
 import { BitnetError } from '../errors.ts';
-import { cuda, type GpuTarget, isGpu, parseTargets, type Target, webgl, webgpu } from '../targets/index.ts';
+import { cuda, type GpuTarget, gpuTarget, isGpu, parseTargets, type Target, webgl, webgpu } from '../targets/index.ts';
 import { type BuildOptions, type BuiltArtifact, buildArtifact, type Program } from './build/artifact.ts';
+import { driverProgram } from './build/driver-program.ts';
 import { findGpuCompiler } from './build/find-gpu-compiler.ts';
 import type { GpuCompiler } from './build/gpu-compiler.ts';
 import { gpuProgram, parseArchitectures } from './build/gpu-program.ts';
 import { cpuProgram } from './build/library.ts';
 import { ownGpus } from './build/own-gpus.ts';
 import { type Compiler, findCompiler } from './build/toolchain.ts';
-import { webGlProgram } from './build/webgl-program.ts';
-import { webGpuProgram } from './build/webgpu-program.ts';
 import { resolveModel } from './hub/resolve.ts';
 import { type ImportOptions, importModel } from './import/index.ts';
 import type { ModelIR } from './ir/model.ts';
@@ -77,13 +76,10 @@ export async function lowerModel(
 ): Promise<Stages> {
   const ir = await importModel(await resolveModel(source), options);
   if (isGpu(target)) {
-    if (target.id === webgpu.id) {
-      const plan = planForGpu(ir, options);
-      return { ir, plan, kernels: selectWebGpuKernels(plan), sections: [], sources: shaderSources(renderWebGpu(plan)) };
-    }
-    if (target.id === webgl.id) {
-      const plan = planForWebGl(ir, options);
-      return { ir, plan, kernels: selectWebGlKernels(plan), sections: [], sources: kernelSources(renderWebGl(plan)) };
+    const lowerForDriver = FOR_DRIVERS.get(target.id);
+    if (lowerForDriver) {
+      const { plan, kernels, sources } = lowerForDriver(ir, options);
+      return { ir, plan, kernels, sections: [], sources };
     }
     const { plan, kernels, sources } = await lowerForGpu(ir, options);
     return { ir, plan, kernels, sections: [], sources };
@@ -99,7 +95,37 @@ export async function lowerModel(
   return { ir, plan, kernels, sections: sectionsOf(ir, plan), sources };
 }
 
-/** The same for GPUs, with what tuning has to say of it. */
+interface LoweredForDriver {
+  readonly plan: Plan;
+  readonly kernels: readonly Choice[];
+  /** Of the program, but for its key; and its kernels, to be read. */
+  readonly contents: object;
+  readonly sources: readonly Source[];
+}
+
+type LowerForDriver = (ir: ModelIR, options: PlanRequest) => LoweredForDriver;
+
+/** The same for targets whose driver compiles the kernels, by their ids. */
+const FOR_DRIVERS: ReadonlyMap<string, LowerForDriver> = new Map<string, LowerForDriver>([
+  [
+    webgpu.id,
+    (ir, options) => {
+      const plan = planForGpu(ir, options);
+      const contents = renderWebGpu(plan);
+      return { plan, kernels: selectWebGpuKernels(plan), contents, sources: shaderSources(contents) };
+    },
+  ],
+  [
+    webgl.id,
+    (ir, options) => {
+      const plan = planForWebGl(ir, options);
+      const contents = renderWebGl(plan);
+      return { plan, kernels: selectWebGlKernels(plan), contents, sources: kernelSources(contents) };
+    },
+  ],
+]);
+
+/** The same for NVIDIA's GPUs, with what tuning has to say of it. */
 async function lowerForGpu(
   ir: ModelIR,
   options: PlanRequest & Pick<CompileOptions, 'gpus'>,
@@ -142,12 +168,12 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
       const kernels = distinctKernels(lowered.kernels).map(({ name }) => name);
       return { ...built, kernels, sections: [], tuned: lowered.files, notices: lowered.notices, skipped: [] };
     }
-    if (wanted === webgpu.id || wanted === webgl.id) {
-      const onWebGpu = wanted === webgpu.id;
-      const plan = onWebGpu ? planForGpu(ir, options) : planForWebGl(ir, options);
-      const program = onWebGpu ? webGpuProgram(plan) : webGlProgram(plan);
+    const lowerForDriver = FOR_DRIVERS.get(wanted);
+    if (lowerForDriver) {
+      const { plan, kernels: choices, contents, sources } = lowerForDriver(ir, options);
+      const program = driverProgram(gpuTarget(wanted)!, choices, contents, sources);
       const built = await buildArtifact(ir, plan, [program], { out, onProgress, signal });
-      const kernels = distinctKernels(program.choices).map(({ name }) => name);
+      const kernels = distinctKernels(choices).map(({ name }) => name);
       return { ...built, kernels, sections: [], tuned: [], notices: [], skipped: [] };
     }
     const { toolchains, skipped } = await findToolchains(parseTargets(wanted), wanted === 'all');

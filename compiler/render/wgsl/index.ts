@@ -65,7 +65,7 @@ class Shaders {
       const wide = has('f32');
       const vector = !wide && typeof view.dim === 'number' && view.dim % 8 === 0;
       const cell = wide ? 'vec2f' : vector ? 'vec4u' : 'u32';
-      const text = render(`${template}`, { ...view, subgroups: has('subgroups'), dot4, wide, vector, cell }, 'wgsl');
+      const text = render(template, { ...view, subgroups: has('subgroups'), dot4, wide, vector, cell }, 'wgsl');
       variants[variantName(set)] = `${text.replace(/\n{3,}/g, '\n\n').trimEnd()}\n`;
     }
     this.all[name] = { bindings: bindingsOf(Object.values(variants)[0]!), flags, variants };

@@ -158,7 +158,7 @@ export class WgslViews {
   }
 
   attention() {
-    const { heads, kvHeads, headDim, hyperScale } = { ...this.plan.hyper, hyperScale: this.plan.hyper.attentionScale };
+    const { heads, kvHeads, headDim, attentionScale = 1 / Math.sqrt(headDim) } = this.plan.hyper;
     return {
       threads: RUN,
       run: RUN,
@@ -174,7 +174,7 @@ export class WgslViews {
       stride: this.stride('qkv'),
       key: pad16(heads * headDim),
       value: pad16(heads * headDim) + pad16(kvHeads * headDim),
-      scale: wgslFloat(hyperScale ?? 1 / Math.sqrt(headDim)),
+      scale: wgslFloat(attentionScale),
       windowed: this.plan.hyper.window !== undefined,
       epsilon: wgslFloat(this.plan.hyper.normEpsilon),
       exponential: true,

@@ -1,10 +1,9 @@
 import type { Manifest, TargetEntry } from '../../../artifact/manifest.ts';
 import { BitnetError } from '../../../errors.ts';
 import type { NativeEngine } from '../addon.ts';
+import { openInThread } from '../portable/thread.ts';
 import { openWasm, type WasmFiles, type WasmOptions } from '../wasm/open.ts';
 import { whyNoWebGl } from '../webgl/context.ts';
-import { openWebGl } from '../webgl/open.ts';
-import { openWebGpuThread } from '../webgpu/thread.ts';
 import { startThread, webGlThreads } from './threads.ts';
 
 /** What a browser may run, fastest first. */
@@ -74,8 +73,10 @@ const webgpu: BrowserTarget = {
     if (!adapter) return 'WebGPU reaches no GPU here';
     return adapter.info.isFallbackAdapter && !asked ? 'what WebGPU reaches here is no GPU but the CPU' : undefined;
   },
-  open: (options, { program, weights }, wake) =>
-    openWebGpuThread(options, new TextDecoder().decode(program), weights, startThread, wake),
+  open(options, { program, weights }, wake) {
+    const start = { role: 'webgpu', program: new TextDecoder().decode(program), options } as const;
+    return openInThread(start, weights, options.weightsBytes, startThread, wake);
+  },
 };
 
 /** Prompt tokens of a step on WebGL: it is slow, and a request that is cancelled waits for the step. */
@@ -88,12 +89,8 @@ const webgl: BrowserTarget = {
   obstacle: async () => whyNoWebGl(),
   async open({ threads, chunk, ...options }, { program, weights }, wake) {
     const text = new TextDecoder().decode(program);
-    return openWebGl(
-      { ...options, chunk: Math.min(chunk, WEBGL_CHUNK) },
-      { program: text, weights },
-      await webGlThreads(),
-      wake,
-    );
+    const start = { role: 'webgl', program: text, options, chunk: Math.min(chunk, WEBGL_CHUNK) } as const;
+    return openInThread(start, weights, options.weightsBytes, await webGlThreads(), wake);
   },
 };
 

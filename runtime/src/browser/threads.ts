@@ -1,18 +1,11 @@
 import { BitnetError } from '../../../errors.ts';
-import type { FromServer, Thread } from '../portable/thread.ts';
+import type { FromServer, StartThread } from '../portable/thread.ts';
 import type { EngineStart, HelperStart } from '../wasm/serve.ts';
 import type { WebGlStart } from '../webgl/serve.ts';
 import type { WebGpuStart } from '../webgpu/serve.ts';
 
-/** Starts a Web Worker, whose first message is `start`. */
-type StartWorker<Start> = (
-  start: Start,
-  receive: (message: FromServer) => void,
-  fail: (error: Error) => void,
-) => Thread;
-
-/** What starts Web Workers that run a script. */
-function workersOf<Start extends { readonly role: string }>(script: string): StartWorker<Start> {
+/** What starts Web Workers that run a script, to which `start` is the first message. */
+function workersOf<Start extends { readonly role: string }>(script: string): StartThread<Start> {
   const url = URL.createObjectURL(new Blob([script], { type: 'text/javascript' }));
   return (start, receive, fail) => {
     const worker = new Worker(url, { name: `bitnet ${start.role}` });
@@ -28,21 +21,21 @@ function workersOf<Start extends { readonly role: string }>(script: string): Sta
   };
 }
 
-let workers: StartWorker<EngineStart | HelperStart | WebGpuStart> | undefined;
+let workers: StartThread<EngineStart | HelperStart | WebGpuStart> | undefined;
 
 /** Starts a thread. Its code comes with this module: so no bundler and no server needs to know of another file. */
-export const startThread: StartWorker<EngineStart | HelperStart | WebGpuStart> = (start, receive, fail) => {
+export const startThread: StartThread<EngineStart | HelperStart | WebGpuStart> = (start, receive, fail) => {
   workers ??= workersOf(WORKER_SOURCE);
   return workers(start, receive, fail);
 };
 
-let webGlWorkers: StartWorker<WebGlStart> | undefined;
+let webGlWorkers: StartThread<WebGlStart> | undefined;
 
 /**
  * What starts a thread of WebGL, whose code, and with it gpu.js, is fetched from beside this module when it is wanted.
  * @throws BitnetError where it is not there
  */
-export async function webGlThreads(): Promise<StartWorker<WebGlStart>> {
+export async function webGlThreads(): Promise<StartThread<WebGlStart>> {
   try {
     webGlWorkers ??= workersOf((await import('./browser-webgl.js')).default);
     return webGlWorkers;

@@ -1,3 +1,4 @@
+import type { EngineFacts } from '../addon.ts';
 import { Embedding } from './embedding.ts';
 import type { Executor, NeededLogits, Token } from './executor.ts';
 import { Generation } from './generation.ts';
@@ -79,8 +80,10 @@ export class PortableEngine {
     this.#slots = new Slots(executor.sequences);
   }
 
-  get chunk(): number {
-    return this.#chunk;
+  /** What is known of it, on a `device` where it is one that has a name. */
+  facts(device = ''): EngineFacts {
+    const { vocab, context, threads, weightsBytes, kvBytes, workspaceBytes } = this.#executor;
+    return { device, vocab, context, threads, chunk: this.#chunk, weightsBytes, kvBytes, workspaceBytes };
   }
 
   /** Takes a message. What it asks for is begun before this returns only where nothing is under way. */

@@ -49,6 +49,14 @@ export type FromEngine =
   | { readonly type: 'news'; readonly id: number; readonly news: News }
   | { readonly type: 'disposed' };
 
+/** The message that an engine could not be opened. */
+export function failedMessage({
+  message,
+  hint,
+}: Pick<BitnetError, 'message' | 'hint'>): FromEngine & { type: 'failed' } {
+  return { type: 'failed', error: message, ...(hint ? { hint } : {}) };
+}
+
 /** Milliseconds on a clock that all threads of the process read alike. */
 export const clock = (): number => performance.timeOrigin + performance.now();
 

@@ -1,6 +1,7 @@
 import type { BitnetError } from '../../../errors.ts';
 import { PortableEngine, type Post } from './engine.ts';
 import type { Executor } from './executor.ts';
+import { failedMessage } from './protocol.ts';
 import type { FromServer, ToServer } from './thread.ts';
 
 /** A model on its way into memory. */
@@ -27,8 +28,7 @@ export function serve(
     try {
       return what();
     } catch (error) {
-      const { message, hint } = error as BitnetError;
-      post({ type: 'failed', error: message, ...(hint ? { hint } : {}) }, []);
+      post(failedMessage(error as BitnetError), []);
       return undefined;
     }
   };
@@ -45,18 +45,7 @@ export function serve(
         guarded(() => {
           const executor = loading.ready();
           engine = new PortableEngine(executor, chunk, post as Post, breathe);
-          const { device = '', vocab, context, threads, weightsBytes, kvBytes, workspaceBytes } = executor;
-          const facts = {
-            device,
-            vocab,
-            context,
-            threads,
-            chunk: engine.chunk,
-            weightsBytes,
-            kvBytes,
-            workspaceBytes,
-          };
-          post({ type: 'ready', facts }, []);
+          post({ type: 'ready', facts: engine.facts(executor.device) }, []);
         });
         break;
       default:

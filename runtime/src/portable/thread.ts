@@ -25,6 +25,13 @@ export type FromServer =
   /** What held the weights is gone: they are wanted once more, from their beginning. */
   | { readonly type: 'again' };
 
+/** Starts a thread. `receive` takes its messages, `fail` the error that it ended with. */
+export type StartThread<Start> = (
+  start: Start,
+  receive: (message: FromServer) => void,
+  fail: (error: Error) => void,
+) => Thread;
+
 /** The weights of a model, however they are come by: piece by piece, each of which is given away. */
 export type Pieces = AsyncIterable<Uint8Array<ArrayBuffer>>;
 
@@ -116,5 +123,26 @@ export class Server {
       });
     }
     for (; under > 0; under--) await this.next('stored');
+  }
+}
+
+/**
+ * Opens a model whose engine is in a thread of its own, without helpers. The weights may be read again.
+ * @throws BitnetError where there are not `weightsBytes` of them, or the engine fails
+ */
+export async function openInThread<Start>(
+  start: Start,
+  weights: Pieces,
+  weightsBytes: number,
+  startThread: StartThread<Start>,
+  wake: (id: number) => void,
+): Promise<RemoteEngine> {
+  const server = new Server();
+  const thread = startThread(start, server.receive, server.fail);
+  try {
+    return await server.open(thread, weights, weightsBytes, () => thread.end(), wake);
+  } catch (error) {
+    await thread.end();
+    throw error;
   }
 }

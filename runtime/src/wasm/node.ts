@@ -4,8 +4,10 @@ import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { threadEntry } from '../../../thread-entry.ts';
 import type { NativeEngine, NativeOpenOptions } from '../addon.ts';
-import { openWasm, type StartThread } from './open.ts';
+import type { StartThread } from '../portable/thread.ts';
+import { openWasm } from './open.ts';
 import { hasRelaxedSimd } from './program.ts';
+import type { EngineStart, HelperStart } from './serve.ts';
 
 const PIECE_BYTES = 4 << 20;
 
@@ -31,7 +33,7 @@ async function* piecesOf(file: string): AsyncGenerator<Uint8Array<ArrayBuffer>, 
     yield new Uint8Array(piece as Buffer);
 }
 
-const startThread: StartThread = (start, receive, fail) => {
+const startThread: StartThread<EngineStart | HelperStart> = (start, receive, fail) => {
   const worker = new Worker(threadEntry(import.meta.url, './node-thread'), {
     eval: true,
     workerData: start,

@@ -1,14 +1,7 @@
 import type { NativeEngine, NativeOpenOptions } from '../addon.ts';
-import { type FromServer, type Pieces, Server, type Thread } from '../portable/thread.ts';
+import { type Pieces, Server, type StartThread, type Thread } from '../portable/thread.ts';
 import { compileProgram } from './program.ts';
 import type { EngineStart, HelperStart } from './serve.ts';
-
-/** Starts a thread. `receive` takes its messages, `fail` the error that it ended with. */
-export type StartThread = (
-  start: EngineStart | HelperStart,
-  receive: (message: FromServer) => void,
-  fail: (error: Error) => void,
-) => Thread;
 
 /** The files of a model, however they are come by. */
 export interface WasmFiles {
@@ -29,7 +22,7 @@ export interface WasmOptions extends Omit<NativeOpenOptions, 'library' | 'weight
 export async function openWasm(
   options: WasmOptions,
   { program, weights }: WasmFiles,
-  startThread: StartThread,
+  startThread: StartThread<EngineStart | HelperStart>,
   wake: (id: number) => void,
 ): Promise<NativeEngine> {
   const { module } = await compileProgram(program);

@@ -30,9 +30,7 @@ export class GpuHost {
     const executor = await this.#open();
     this.#executor = executor;
     this.#engine = new PortableEngine(executor, this.#chunk, this.#post, this.#breathe);
-    const { device, vocab, context, threads, weightsBytes, kvBytes, workspaceBytes } = executor;
-    const { chunk } = this.#engine;
-    return { device: device.name, vocab, context, threads, chunk, weightsBytes, kvBytes, workspaceBytes };
+    return this.#engine.facts(executor.device.name);
   }
 
   /** Takes a message for the engine. */

@@ -11,14 +11,13 @@ export async function selfTest(
   kernels: readonly { readonly name: string; readonly checksum: string }[],
 ): Promise<void> {
   const { trials, layers } = executor.program;
-  const sums = await Promise.all(
-    trials.map(({ k, tokens }) =>
-      Array.from({ length: tokens === 1 ? 1 : TRIAL_TOKENS }, (_, t) => trialActivations(k, t)),
-    ),
-  );
   // One after the other: they share buffers.
   const found: Int32Array[][][] = [];
-  for (const [i, trial] of trials.entries()) found.push(await executor.trial(trial, sums[i]!));
+  for (const trial of trials) {
+    const tokens = trial.tokens === 1 ? 1 : TRIAL_TOKENS;
+    const activations = Array.from({ length: tokens }, (_, token) => trialActivations(trial.k, token));
+    found.push(await executor.trial(trial, activations));
+  }
   const computed = new Map<string, Checksum>();
   for (let layer = 0; layer < layers; layer++) {
     trials.forEach(({ kernel }, i) => {

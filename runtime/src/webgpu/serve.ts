@@ -1,5 +1,6 @@
 import { BitnetError } from '../../../errors.ts';
 import type { Post } from '../portable/engine.ts';
+import { failedMessage } from '../portable/protocol.ts';
 import type { FromServer, ToServer } from '../portable/thread.ts';
 import { openDevice } from './device.ts';
 import { GpuHost } from './host.ts';
@@ -34,7 +35,7 @@ export function serveWebGpu(
       ready = true;
       post({ type: 'ready', facts }, []);
     },
-    ({ message, hint }: BitnetError) => post({ type: 'failed', error: message, ...(hint ? { hint } : {}) }, []),
+    (error: BitnetError) => post(failedMessage(error), []),
   );
   return (message) => {
     if (message.type === 'weights') feed.put(message.bytes);
