@@ -38,8 +38,10 @@ export function rooflinePlot(points: readonly RooflinePoint[], { readGBps, int8G
   const intensities = points.map(({ intensity }) => intensity);
   const [least, most] = [Math.min(ridge, ...intensities) / 2, Math.max(ridge, ...intensities) * 4];
   const slowest = Math.min(...points.map(({ rate }) => rate.low), least * readGBps);
+  // Above the limits lies what was measured while something else did not slow the machine.
+  const fastest = Math.max(...points.map(({ rate }) => rate.high), int8GMACps);
   const x = logScale(least, most, FRAME.left, WIDTH - FRAME.right);
-  const y = logScale(slowest / 1.3, int8GMACps * 1.6, HEIGHT - FRAME.bottom, FRAME.top);
+  const y = logScale(slowest / 1.3, fastest * 1.6, HEIGHT - FRAME.bottom, FRAME.top);
   const roof = [
     [least, least * readGBps],
     [ridge, int8GMACps],

@@ -91,6 +91,15 @@ test('points of a roofline lie under the roof where they are slower', () => {
   elementsOf(text);
 });
 
+test('points of a roofline above the roof are in the plot', () => {
+  const { text } = rooflinePlot([{ label: 'x', intensity: 10, rate: estimate([9000, 10000, 11000]) }], {
+    readGBps: 10,
+    int8GMACps: 100,
+  });
+  const heights = [...text.matchAll(/ (?:cy|y1|y2)="([^"]*)"/g)].map(([, y]) => Number(y));
+  assert.ok(heights.length > 0 && heights.every((y) => y >= 0 && y <= 420), String(heights));
+});
+
 test('labels of a roofline do not cover each other', () => {
   const points = Array.from({ length: 12 }, (_, i) => ({ label: `point ${i}`, intensity: 5, rate: estimate([20]) }));
   const { text } = rooflinePlot(points, { readGBps: 10, int8GMACps: 100 });
