@@ -4,28 +4,36 @@
 
 #include "rows.h"
 
-// Pairs of products in int16: the sixteen of a block add up to 16 * 512 at most.
+// Pairs of products in int16. Every second code is left where it lies, which multiplies it by four: the eight of a block add
+// up to 8 * 2048 at most. They are divided at the end.
 template <int Tokens>
 static inline void bn_row_dots(int32_t *sums, const uint8_t *row, const int8_t *q, int64_t stride, int32_t blocks) {
-  v128_t total[Tokens];
-  BN_UNROLL for (int t = 0; t < Tokens; ++t) total[t] = wasm_i32x4_const_splat(0);
+  const v128_t once = wasm_i8x16_const_splat(3), four_times = wasm_i8x16_const_splat(12);
+  v128_t total[Tokens], total4[Tokens];
+  BN_UNROLL for (int t = 0; t < Tokens; ++t) total[t] = total4[t] = wasm_i32x4_const_splat(0);
   for (int32_t block = 0; block < blocks; ++block, row += 64, q += 256) {
-    v128_t pairs[Tokens];
-    BN_UNROLL for (int t = 0; t < Tokens; ++t) pairs[t] = wasm_i16x8_const_splat(0);
+    v128_t pairs[Tokens], pairs4[Tokens];
+    BN_UNROLL for (int t = 0; t < Tokens; ++t) pairs[t] = pairs4[t] = wasm_i16x8_const_splat(0);
     for (int i = 0; i < 64; i += 16) {
-      const v128_t packed = wasm_v128_load(row + i);
-      BN_UNROLL for (int j = 0; j < 4; ++j) {
-        const v128_t codes = bn_codes_at(packed, j);
-        BN_UNROLL for (int t = 0; t < Tokens; ++t) {
-          pairs[t] = wasm_i16x8_add(pairs[t], bn_dot_pairs(codes, wasm_v128_load(q + t * stride + 64 * j + i)));
-        }
+      const v128_t low = wasm_v128_load(row + i), high = wasm_u16x8_shr(low, 4);
+      BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+        const auto dots = [x = q + t * stride + i](v128_t codes, int j) {
+          return bn_dot_pairs(codes, wasm_v128_load(x + 64 * j));
+        };
+        pairs[t] = wasm_i16x8_add(pairs[t], dots(wasm_v128_and(low, once), 0));
+        pairs4[t] = wasm_i16x8_add(pairs4[t], dots(wasm_v128_and(low, four_times), 1));
+        pairs[t] = wasm_i16x8_add(pairs[t], dots(wasm_v128_and(high, once), 2));
+        pairs4[t] = wasm_i16x8_add(pairs4[t], dots(wasm_v128_and(high, four_times), 3));
       }
     }
     BN_UNROLL for (int t = 0; t < Tokens; ++t) {
       total[t] = wasm_i32x4_add(total[t], wasm_i32x4_extadd_pairwise_i16x8(pairs[t]));
+      total4[t] = wasm_i32x4_add(total4[t], wasm_i32x4_extadd_pairwise_i16x8(pairs4[t]));
     }
   }
-  BN_UNROLL for (int t = 0; t < Tokens; ++t) sums[t] = bn_i32_reduce_add(total[t]);
+  BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+    sums[t] = bn_i32_reduce_add(wasm_i32x4_add(total[t], wasm_i32x4_shr(total4[t], 2)));
+  }
 }
 
 static inline void bn_i2_rows_unpack(uint8_t *panel, int64_t stride, const uint8_t *block, int64_t row_bytes) {
@@ -43,33 +51,39 @@ static inline void bn_i2_rows_unpack(uint8_t *panel, int64_t stride, const uint8
   }
 }
 
-// Pairs of products in int16: those of eight quads add up to 8 * 512 at most. They are added up by a multiplication with
-// ones: of an addition of products and the next one clang 22 would make i32x4.relaxed_dot_i8x16_i7x16_add, which V8 11.3,
-// that of Node 20, computes wrongly.
+// Codes of two columns beside each other, so that a pair of products is one row's: eight rows at a time, and of each of their
+// bytes four rows. Every second code is left where it lies, which multiplies it by four: of 32 columns such products add up to
+// between -32768 and 32512, in int16, and are divided when they are widened.
 template <int Tokens>
 static inline void bn_columns_add(int32_t *sums, int64_t stride, const uint8_t *const *columns, int64_t line,
                                   const int8_t *values, int64_t values_stride, int32_t quads) {
-  for (int lane = 0; lane < 4; ++lane) {
-    bn_interleaved rows[8]; // of each quad
-    for (int32_t quad = 0; quad < quads; ++quad) {
-      const auto codes = [=](int c) { return wasm_v128_load(columns[4 * quad + c] + line + 16 * lane); };
-      rows[quad] = bn_interleave(codes(0), codes(1), codes(2), codes(3));
+  const v128_t once = wasm_i8x16_const_splat(3), four_times = wasm_i8x16_const_splat(12);
+  for (int at = 0; at < 64; at += 8) {
+    v128_t pairs[Tokens][4];
+    BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+      BN_UNROLL for (int j = 0; j < 4; ++j) pairs[t][j] = wasm_i16x8_const_splat(0);
     }
-    for (int h = 0; h < 4; ++h) {
-      for (int j = 0; j < 4; ++j) {
-        v128_t pairs[Tokens];
-        BN_UNROLL for (int t = 0; t < Tokens; ++t) pairs[t] = wasm_i16x8_const_splat(0);
-        for (int32_t quad = 0; quad < quads; ++quad) {
-          const v128_t codes = bn_codes_at(rows[quad].rows[h], j);
-          BN_UNROLL for (int t = 0; t < Tokens; ++t) {
-            pairs[t] = wasm_i16x8_add(pairs[t], bn_dot_pairs(codes, bn_load_quad(values + t * values_stride + 4 * quad)));
-          }
-        }
-        BN_UNROLL for (int t = 0; t < Tokens; ++t) {
-          int32_t *sum = sums + t * stride + 16 * (4 * h + j) + 4 * lane;
-          const v128_t products = wasm_i32x4_dot_i16x8(pairs[t], wasm_i16x8_const_splat(1));
-          wasm_v128_store(sum, wasm_i32x4_add(wasm_v128_load(sum), products));
-        }
+    for (int32_t c = 0; c < 4 * quads; c += 2) {
+      const v128_t left = wasm_v128_load64_zero(columns[c] + line + at);
+      const v128_t right = wasm_v128_load64_zero(columns[c + 1] + line + at);
+      const v128_t low = wasm_i8x16_shuffle(left, right, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      const v128_t high = wasm_u16x8_shr(low, 4);
+      BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+        const v128_t x = wasm_v128_load16_splat(values + t * values_stride + c);
+        pairs[t][0] = wasm_i16x8_add(pairs[t][0], bn_dot_pairs(wasm_v128_and(low, once), x));
+        pairs[t][1] = wasm_i16x8_add(pairs[t][1], bn_dot_pairs(wasm_v128_and(low, four_times), x));
+        pairs[t][2] = wasm_i16x8_add(pairs[t][2], bn_dot_pairs(wasm_v128_and(high, once), x));
+        pairs[t][3] = wasm_i16x8_add(pairs[t][3], bn_dot_pairs(wasm_v128_and(high, four_times), x));
+      }
+    }
+    // Rows 4L to 4L + 3 of row groups 4h + j and 4h + 4 + j.
+    int32_t *first = sums + at % 16 * 16 + at / 16 * 4;
+    BN_UNROLL for (int t = 0; t < Tokens; ++t) {
+      BN_UNROLL for (int j = 0; j < 4; ++j) {
+        int32_t *sum = first + t * stride + 16 * j;
+        const v128_t rows = j % 2 ? wasm_i16x8_shr(pairs[t][j], 2) : pairs[t][j];
+        wasm_v128_store(sum, wasm_i32x4_add(wasm_v128_load(sum), wasm_i32x4_extend_low_i16x8(rows)));
+        wasm_v128_store(sum + 64, wasm_i32x4_add(wasm_v128_load(sum + 64), wasm_i32x4_extend_high_i16x8(rows)));
       }
     }
   }

@@ -10,6 +10,6 @@ export const wasmSimd128: CpuTarget = {
   sumBits: 16,
   lanes: 4,
   registers: 16,
-  gemv: { rows: 16 },
+  gemv: { rows: 64 },
   gemm: { rows: 16, tokens: 2 },
 };

@@ -6,11 +6,11 @@ set -e
 cd "$(dirname "$0")"
 
 sources='
-  bn_bitlinear_i2_gemv_m192k128_t16x128x1__wasm_simd128.cpp
+  bn_bitlinear_i2_gemv_m192k128_t64x128x1__wasm_simd128.cpp
   bn_bitlinear_i2_gemm_m192k128_t16x128x2__wasm_simd128.cpp
-  bn_bitlinear_i2_gemv_m128k128_t16x128x1__wasm_simd128.cpp
+  bn_bitlinear_i2_gemv_m128k128_t64x128x1__wasm_simd128.cpp
   bn_bitlinear_i2_gemm_m128k128_t16x128x2__wasm_simd128.cpp
-  bn_bitlinear_i2_gemv_m256k128_t16x128x1__wasm_simd128.cpp
+  bn_bitlinear_i2_gemv_m256k128_t64x128x1__wasm_simd128.cpp
   bn_bitlinear_i2_gemm_m256k128_t16x128x2__wasm_simd128.cpp
   bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__wasm_simd128.cpp
   bn_bitlinear_i2_rows_gemm_m256k128_t16x128x2__wasm_simd128.cpp

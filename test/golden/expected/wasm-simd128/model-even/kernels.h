@@ -10,11 +10,11 @@ struct bn_worker; // team.h
 // Ternary kernels. A GEMV takes one token, a GEMM any number. Some GEMVs compute listed rows only, or add listed columns to
 // sums that are totalled over `threads` threads, `stride` bytes apart: the first `count` of a list that has `left` entries. Those
 // that look sums up make tables in a thread's scratch before it computes rows.
-void bn_bitlinear_i2_gemv_m192k128_t16x128x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
+void bn_bitlinear_i2_gemv_m192k128_t64x128x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_gemm_m192k128_t16x128x2__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
-void bn_bitlinear_i2_gemv_m128k128_t16x128x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
+void bn_bitlinear_i2_gemv_m128k128_t64x128x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_gemm_m128k128_t16x128x2__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
-void bn_bitlinear_i2_gemv_m256k128_t16x128x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
+void bn_bitlinear_i2_gemv_m256k128_t64x128x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_gemm_m256k128_t16x128x2__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__wasm_simd128_listed(const bn_bitlinear_args *args, const int32_t *rows, int32_t count, int32_t left);

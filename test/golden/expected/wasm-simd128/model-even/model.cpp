@@ -79,8 +79,8 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 576, floats(layer_weights + 512), q, quant,
           qkv, 192, count, 0, scratch};
       if (count == 1) {
-        bn_share_out(me, 12, 1, [&](bn_range groups) {
-          bn_bitlinear_i2_gemv_m192k128_t16x128x1__wasm_simd128(&linear, groups.begin, groups.end);
+        bn_share_out(me, 12, 4, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m192k128_t64x128x1__wasm_simd128(&linear, groups.begin, groups.end);
         });
       } else {
         bn_share_out(me, 12, 1, [&](bn_range groups) {
@@ -112,8 +112,8 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 7296, floats(layer_weights + 7232), q, quant,
           x, 128, count, 1, scratch};
       if (count == 1) {
-        bn_share_out(me, 8, 1, [&](bn_range groups) {
-          bn_bitlinear_i2_gemv_m128k128_t16x128x1__wasm_simd128(&linear, groups.begin, groups.end);
+        bn_share_out(me, 8, 4, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m128k128_t64x128x1__wasm_simd128(&linear, groups.begin, groups.end);
         });
       } else {
         bn_share_out(me, 8, 1, [&](bn_range groups) {
@@ -137,8 +137,8 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 11968, floats(layer_weights + 11904), q, quant,
           gate_up, 512, count, 0, scratch};
       if (count == 1) {
-        bn_share_out(me, 16, 1, [&](bn_range groups) {
-          bn_bitlinear_i2_gemv_m256k128_t16x128x1__wasm_simd128(&linear, groups.begin, groups.end);
+        bn_share_out(me, 16, 4, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m256k128_t64x128x1__wasm_simd128(&linear, groups.begin, groups.end);
         });
       } else {
         bn_share_out(me, 16, 1, [&](bn_range groups) {
@@ -247,11 +247,11 @@ constexpr Use kUses[] = {
 };
 
 constexpr bn_kernel kKernels[] = {
-    {"bn_bitlinear_i2_gemv_m192k128_t16x128x1__wasm_simd128", 192, 128, 1, 0, 6144, bn_bitlinear_i2_gemv_m192k128_t16x128x1__wasm_simd128},
+    {"bn_bitlinear_i2_gemv_m192k128_t64x128x1__wasm_simd128", 192, 128, 1, 0, 6144, bn_bitlinear_i2_gemv_m192k128_t64x128x1__wasm_simd128},
     {"bn_bitlinear_i2_gemm_m192k128_t16x128x2__wasm_simd128", 192, 128, 256, 2048, 6144, bn_bitlinear_i2_gemm_m192k128_t16x128x2__wasm_simd128},
-    {"bn_bitlinear_i2_gemv_m128k128_t16x128x1__wasm_simd128", 128, 128, 1, 0, 4096, bn_bitlinear_i2_gemv_m128k128_t16x128x1__wasm_simd128},
+    {"bn_bitlinear_i2_gemv_m128k128_t64x128x1__wasm_simd128", 128, 128, 1, 0, 4096, bn_bitlinear_i2_gemv_m128k128_t64x128x1__wasm_simd128},
     {"bn_bitlinear_i2_gemm_m128k128_t16x128x2__wasm_simd128", 128, 128, 256, 2048, 4096, bn_bitlinear_i2_gemm_m128k128_t16x128x2__wasm_simd128},
-    {"bn_bitlinear_i2_gemv_m256k128_t16x128x1__wasm_simd128", 256, 128, 1, 0, 8192, bn_bitlinear_i2_gemv_m256k128_t16x128x1__wasm_simd128},
+    {"bn_bitlinear_i2_gemv_m256k128_t64x128x1__wasm_simd128", 256, 128, 1, 0, 8192, bn_bitlinear_i2_gemv_m256k128_t64x128x1__wasm_simd128},
     {"bn_bitlinear_i2_gemm_m256k128_t16x128x2__wasm_simd128", 256, 128, 256, 2048, 8192, bn_bitlinear_i2_gemm_m256k128_t16x128x2__wasm_simd128},
     {"bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__wasm_simd128", 256, 128, 16, 5184, 16384, bn_bitlinear_i2_rows_gemv_m256k128_t16x128x1__wasm_simd128},
     {"bn_bitlinear_i2_rows_gemm_m256k128_t16x128x2__wasm_simd128", 256, 128, 256, 4096, 16384, bn_bitlinear_i2_rows_gemm_m256k128_t16x128x2__wasm_simd128},

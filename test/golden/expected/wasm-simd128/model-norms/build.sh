@@ -6,13 +6,13 @@ set -e
 cd "$(dirname "$0")"
 
 sources='
-  bn_bitlinear_i2_gemv_m96k72_t16x80x1__wasm_simd128.cpp
+  bn_bitlinear_i2_gemv_m96k72_t64x80x1__wasm_simd128.cpp
   bn_bitlinear_i2_gemm_m96k72_t16x80x2__wasm_simd128.cpp
-  bn_bitlinear_i2_gemv_m48k72_t16x80x1__wasm_simd128.cpp
+  bn_bitlinear_i2_gemv_m48k72_t64x80x1__wasm_simd128.cpp
   bn_bitlinear_i2_gemm_m48k72_t16x80x2__wasm_simd128.cpp
-  bn_bitlinear_i2_gemv_m80k96_t16x96x1__wasm_simd128.cpp
+  bn_bitlinear_i2_gemv_m80k96_t64x96x1__wasm_simd128.cpp
   bn_bitlinear_i2_gemm_m80k96_t16x96x2__wasm_simd128.cpp
-  bn_bitlinear_i2_gemv_m80k90_t16x96x1__wasm_simd128.cpp
+  bn_bitlinear_i2_gemv_m80k90_t64x96x1__wasm_simd128.cpp
   bn_bitlinear_i2_gemm_m80k90_t16x96x2__wasm_simd128.cpp
   embedding.cpp
   attention.cpp

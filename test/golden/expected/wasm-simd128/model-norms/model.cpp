@@ -127,8 +127,8 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 1344, floats(layer_weights + 1280), query_q, query_quant,
           qkv, 192, count, 0, scratch};
       if (count == 1) {
-        bn_share_out(me, 6, 1, [&](bn_range groups) {
-          bn_bitlinear_i2_gemv_m96k72_t16x80x1__wasm_simd128(&linear, groups.begin, groups.end);
+        bn_share_out(me, 6, 4, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m96k72_t64x80x1__wasm_simd128(&linear, groups.begin, groups.end);
         });
       } else {
         bn_share_out(me, 6, 1, [&](bn_range groups) {
@@ -143,8 +143,8 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 3328, floats(layer_weights + 3264), key_q, key_quant,
           qkv + 96, 192, count, 0, scratch};
       if (count == 1) {
-        bn_share_out(me, 3, 1, [&](bn_range groups) {
-          bn_bitlinear_i2_gemv_m48k72_t16x80x1__wasm_simd128(&linear, groups.begin, groups.end);
+        bn_share_out(me, 3, 4, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m48k72_t64x80x1__wasm_simd128(&linear, groups.begin, groups.end);
         });
       } else {
         bn_share_out(me, 3, 1, [&](bn_range groups) {
@@ -159,8 +159,8 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 4352, floats(layer_weights + 4288), value_q, value_quant,
           qkv + 144, 192, count, 0, scratch};
       if (count == 1) {
-        bn_share_out(me, 3, 1, [&](bn_range groups) {
-          bn_bitlinear_i2_gemv_m48k72_t16x80x1__wasm_simd128(&linear, groups.begin, groups.end);
+        bn_share_out(me, 3, 4, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m48k72_t64x80x1__wasm_simd128(&linear, groups.begin, groups.end);
         });
       } else {
         bn_share_out(me, 3, 1, [&](bn_range groups) {
@@ -193,8 +193,8 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 6016, floats(layer_weights + 5952), q, quant,
           projected, 80, count, 0, scratch};
       if (count == 1) {
-        bn_share_out(me, 5, 1, [&](bn_range groups) {
-          bn_bitlinear_i2_gemv_m80k96_t16x96x1__wasm_simd128(&linear, groups.begin, groups.end);
+        bn_share_out(me, 5, 4, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m80k96_t64x96x1__wasm_simd128(&linear, groups.begin, groups.end);
         });
       } else {
         bn_share_out(me, 5, 1, [&](bn_range groups) {
@@ -238,8 +238,8 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 9280, floats(layer_weights + 9216), gate_q, gate_quant,
           gate_up, 192, count, 0, scratch};
       if (count == 1) {
-        bn_share_out(me, 6, 1, [&](bn_range groups) {
-          bn_bitlinear_i2_gemv_m96k72_t16x80x1__wasm_simd128(&linear, groups.begin, groups.end);
+        bn_share_out(me, 6, 4, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m96k72_t64x80x1__wasm_simd128(&linear, groups.begin, groups.end);
         });
       } else {
         bn_share_out(me, 6, 1, [&](bn_range groups) {
@@ -254,8 +254,8 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 11264, floats(layer_weights + 11200), up_q, up_quant,
           gate_up + 96, 192, count, 0, scratch};
       if (count == 1) {
-        bn_share_out(me, 6, 1, [&](bn_range groups) {
-          bn_bitlinear_i2_gemv_m96k72_t16x80x1__wasm_simd128(&linear, groups.begin, groups.end);
+        bn_share_out(me, 6, 4, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m96k72_t64x80x1__wasm_simd128(&linear, groups.begin, groups.end);
         });
       } else {
         bn_share_out(me, 6, 1, [&](bn_range groups) {
@@ -281,8 +281,8 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 13632, floats(layer_weights + 13568), q, quant,
           projected, 80, count, 0, scratch};
       if (count == 1) {
-        bn_share_out(me, 5, 1, [&](bn_range groups) {
-          bn_bitlinear_i2_gemv_m80k90_t16x96x1__wasm_simd128(&linear, groups.begin, groups.end);
+        bn_share_out(me, 5, 4, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m80k90_t64x96x1__wasm_simd128(&linear, groups.begin, groups.end);
         });
       } else {
         bn_share_out(me, 5, 1, [&](bn_range groups) {
@@ -346,13 +346,13 @@ constexpr Use kUses[] = {
 };
 
 constexpr bn_kernel kKernels[] = {
-    {"bn_bitlinear_i2_gemv_m96k72_t16x80x1__wasm_simd128", 96, 72, 1, 0, 1920, bn_bitlinear_i2_gemv_m96k72_t16x80x1__wasm_simd128},
+    {"bn_bitlinear_i2_gemv_m96k72_t64x80x1__wasm_simd128", 96, 72, 1, 0, 1920, bn_bitlinear_i2_gemv_m96k72_t64x80x1__wasm_simd128},
     {"bn_bitlinear_i2_gemm_m96k72_t16x80x2__wasm_simd128", 96, 72, 256, 1280, 1920, bn_bitlinear_i2_gemm_m96k72_t16x80x2__wasm_simd128},
-    {"bn_bitlinear_i2_gemv_m48k72_t16x80x1__wasm_simd128", 48, 72, 1, 0, 960, bn_bitlinear_i2_gemv_m48k72_t16x80x1__wasm_simd128},
+    {"bn_bitlinear_i2_gemv_m48k72_t64x80x1__wasm_simd128", 48, 72, 1, 0, 960, bn_bitlinear_i2_gemv_m48k72_t64x80x1__wasm_simd128},
     {"bn_bitlinear_i2_gemm_m48k72_t16x80x2__wasm_simd128", 48, 72, 256, 1280, 960, bn_bitlinear_i2_gemm_m48k72_t16x80x2__wasm_simd128},
-    {"bn_bitlinear_i2_gemv_m80k96_t16x96x1__wasm_simd128", 80, 96, 1, 0, 1920, bn_bitlinear_i2_gemv_m80k96_t16x96x1__wasm_simd128},
+    {"bn_bitlinear_i2_gemv_m80k96_t64x96x1__wasm_simd128", 80, 96, 1, 0, 1920, bn_bitlinear_i2_gemv_m80k96_t64x96x1__wasm_simd128},
     {"bn_bitlinear_i2_gemm_m80k96_t16x96x2__wasm_simd128", 80, 96, 256, 1536, 1920, bn_bitlinear_i2_gemm_m80k96_t16x96x2__wasm_simd128},
-    {"bn_bitlinear_i2_gemv_m80k90_t16x96x1__wasm_simd128", 80, 90, 1, 0, 1920, bn_bitlinear_i2_gemv_m80k90_t16x96x1__wasm_simd128},
+    {"bn_bitlinear_i2_gemv_m80k90_t64x96x1__wasm_simd128", 80, 90, 1, 0, 1920, bn_bitlinear_i2_gemv_m80k90_t64x96x1__wasm_simd128},
     {"bn_bitlinear_i2_gemm_m80k90_t16x96x2__wasm_simd128", 80, 90, 256, 1536, 1920, bn_bitlinear_i2_gemm_m80k90_t16x96x2__wasm_simd128},
 };
 

@@ -6,13 +6,13 @@ set -e
 cd "$(dirname "$0")"
 
 sources='
-  bn_bitlinear_i2_gemv_m240k100_t16x112x1__wasm_simd128.cpp
+  bn_bitlinear_i2_gemv_m240k100_t64x112x1__wasm_simd128.cpp
   bn_bitlinear_i2_gemm_m240k100_t16x112x2__wasm_simd128.cpp
-  bn_bitlinear_i2_gemv_m112k72_t16x80x1__wasm_simd128.cpp
+  bn_bitlinear_i2_gemv_m112k72_t64x80x1__wasm_simd128.cpp
   bn_bitlinear_i2_gemm_m112k72_t16x80x2__wasm_simd128.cpp
-  bn_bitlinear_i2_gemv_m192k100_t16x112x1__wasm_simd128.cpp
+  bn_bitlinear_i2_gemv_m192k100_t64x112x1__wasm_simd128.cpp
   bn_bitlinear_i2_gemm_m192k100_t16x112x2__wasm_simd128.cpp
-  bn_bitlinear_i2_gemv_m112k90_t16x96x1__wasm_simd128.cpp
+  bn_bitlinear_i2_gemv_m112k90_t64x96x1__wasm_simd128.cpp
   bn_bitlinear_i2_gemm_m112k90_t16x96x2__wasm_simd128.cpp
   embedding.cpp
   attention.cpp

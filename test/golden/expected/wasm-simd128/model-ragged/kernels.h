@@ -10,13 +10,13 @@ struct bn_worker; // team.h
 // Ternary kernels. A GEMV takes one token, a GEMM any number. Some GEMVs compute listed rows only, or add listed columns to
 // sums that are totalled over `threads` threads, `stride` bytes apart: the first `count` of a list that has `left` entries. Those
 // that look sums up make tables in a thread's scratch before it computes rows.
-void bn_bitlinear_i2_gemv_m240k100_t16x112x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
+void bn_bitlinear_i2_gemv_m240k100_t64x112x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_gemm_m240k100_t16x112x2__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
-void bn_bitlinear_i2_gemv_m112k72_t16x80x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
+void bn_bitlinear_i2_gemv_m112k72_t64x80x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_gemm_m112k72_t16x80x2__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
-void bn_bitlinear_i2_gemv_m192k100_t16x112x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
+void bn_bitlinear_i2_gemv_m192k100_t64x112x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_gemm_m192k100_t16x112x2__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
-void bn_bitlinear_i2_gemv_m112k90_t16x96x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
+void bn_bitlinear_i2_gemv_m112k90_t64x96x1__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 void bn_bitlinear_i2_gemm_m112k90_t16x96x2__wasm_simd128(const bn_bitlinear_args *args, int32_t group_begin, int32_t group_end);
 
 // embedding.cpp: x = row `id` of the embedding table

@@ -78,8 +78,8 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 512, floats(layer_weights + 448), q, quant,
           qkv, 240, count, 0, scratch};
       if (count == 1) {
-        bn_share_out(me, 15, 1, [&](bn_range groups) {
-          bn_bitlinear_i2_gemv_m240k100_t16x112x1__wasm_simd128(&linear, groups.begin, groups.end);
+        bn_share_out(me, 15, 4, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m240k100_t64x112x1__wasm_simd128(&linear, groups.begin, groups.end);
         });
       } else {
         bn_share_out(me, 15, 1, [&](bn_range groups) {
@@ -113,8 +113,8 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 7296, floats(layer_weights + 7232), q, quant,
           x, 112, count, 1, scratch};
       if (count == 1) {
-        bn_share_out(me, 7, 1, [&](bn_range groups) {
-          bn_bitlinear_i2_gemv_m112k72_t16x80x1__wasm_simd128(&linear, groups.begin, groups.end);
+        bn_share_out(me, 7, 4, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m112k72_t64x80x1__wasm_simd128(&linear, groups.begin, groups.end);
         });
       } else {
         bn_share_out(me, 7, 1, [&](bn_range groups) {
@@ -138,8 +138,8 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 10048, floats(layer_weights + 9984), q, quant,
           gate_up, 192, count, 0, scratch};
       if (count == 1) {
-        bn_share_out(me, 12, 1, [&](bn_range groups) {
-          bn_bitlinear_i2_gemv_m192k100_t16x112x1__wasm_simd128(&linear, groups.begin, groups.end);
+        bn_share_out(me, 12, 4, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m192k100_t64x112x1__wasm_simd128(&linear, groups.begin, groups.end);
         });
       } else {
         bn_share_out(me, 12, 1, [&](bn_range groups) {
@@ -164,8 +164,8 @@ void step(const bn_step_args *args, int32_t thread) {
           layer_weights + 15488, floats(layer_weights + 15424), q, quant,
           x, 112, count, 1, scratch};
       if (count == 1) {
-        bn_share_out(me, 7, 1, [&](bn_range groups) {
-          bn_bitlinear_i2_gemv_m112k90_t16x96x1__wasm_simd128(&linear, groups.begin, groups.end);
+        bn_share_out(me, 7, 4, [&](bn_range groups) {
+          bn_bitlinear_i2_gemv_m112k90_t64x96x1__wasm_simd128(&linear, groups.begin, groups.end);
         });
       } else {
         bn_share_out(me, 7, 1, [&](bn_range groups) {
@@ -215,13 +215,13 @@ constexpr Use kUses[] = {
 };
 
 constexpr bn_kernel kKernels[] = {
-    {"bn_bitlinear_i2_gemv_m240k100_t16x112x1__wasm_simd128", 240, 100, 1, 0, 6720, bn_bitlinear_i2_gemv_m240k100_t16x112x1__wasm_simd128},
+    {"bn_bitlinear_i2_gemv_m240k100_t64x112x1__wasm_simd128", 240, 100, 1, 0, 6720, bn_bitlinear_i2_gemv_m240k100_t64x112x1__wasm_simd128},
     {"bn_bitlinear_i2_gemm_m240k100_t16x112x2__wasm_simd128", 240, 100, 256, 1792, 6720, bn_bitlinear_i2_gemm_m240k100_t16x112x2__wasm_simd128},
-    {"bn_bitlinear_i2_gemv_m112k72_t16x80x1__wasm_simd128", 112, 72, 1, 0, 2240, bn_bitlinear_i2_gemv_m112k72_t16x80x1__wasm_simd128},
+    {"bn_bitlinear_i2_gemv_m112k72_t64x80x1__wasm_simd128", 112, 72, 1, 0, 2240, bn_bitlinear_i2_gemv_m112k72_t64x80x1__wasm_simd128},
     {"bn_bitlinear_i2_gemm_m112k72_t16x80x2__wasm_simd128", 112, 72, 256, 1280, 2240, bn_bitlinear_i2_gemm_m112k72_t16x80x2__wasm_simd128},
-    {"bn_bitlinear_i2_gemv_m192k100_t16x112x1__wasm_simd128", 192, 100, 1, 0, 5376, bn_bitlinear_i2_gemv_m192k100_t16x112x1__wasm_simd128},
+    {"bn_bitlinear_i2_gemv_m192k100_t64x112x1__wasm_simd128", 192, 100, 1, 0, 5376, bn_bitlinear_i2_gemv_m192k100_t64x112x1__wasm_simd128},
     {"bn_bitlinear_i2_gemm_m192k100_t16x112x2__wasm_simd128", 192, 100, 256, 1792, 5376, bn_bitlinear_i2_gemm_m192k100_t16x112x2__wasm_simd128},
-    {"bn_bitlinear_i2_gemv_m112k90_t16x96x1__wasm_simd128", 112, 90, 1, 0, 2688, bn_bitlinear_i2_gemv_m112k90_t16x96x1__wasm_simd128},
+    {"bn_bitlinear_i2_gemv_m112k90_t64x96x1__wasm_simd128", 112, 90, 1, 0, 2688, bn_bitlinear_i2_gemv_m112k90_t64x96x1__wasm_simd128},
     {"bn_bitlinear_i2_gemm_m112k90_t16x96x2__wasm_simd128", 112, 90, 256, 1536, 2688, bn_bitlinear_i2_gemm_m112k90_t16x96x2__wasm_simd128},
 };
 
