@@ -8,6 +8,7 @@ import type { KernelSpec } from '../kernels/spec.ts';
 import { type Choice, distinctKernels } from '../passes/select-kernels.ts';
 import { render, templateFolder } from './environment.ts';
 import {
+  attentionFlags,
   attentionView,
   headTable,
   kernelsView,
@@ -66,7 +67,9 @@ export function renderSources(plan: Plan, target: Target, choices: readonly Choi
   const screen = screenOf(plan);
   return [
     ...headers(target),
-    rendered('kernels.h', kernelsView(plan, choices)),
+    rendered('kernels.h', kernelsView(choices)),
+    rendered('attention.h', attentionFlags(plan)),
+    rendered('tables.h', { screened: screen !== undefined }),
     ...distinctKernels(choices).map((spec) => renderKernel(spec, target)),
     rendered('embedding.cpp', tableView(embedding, target)),
     copied('angles.h', join(templateFolder(), 'angles.h')),

@@ -135,8 +135,8 @@ export function tableView(tensor: PackedTensor, target: Target) {
   };
 }
 
-/** What of attention is not the same in all models. */
-const attentionFlags = (plan: Plan) => ({
+/** What of attention is not the same in all models: the view of attention.h. */
+export const attentionFlags = (plan: Plan) => ({
   headNorms: plan.layer.some((step) => step.op === 'rope_store' && step.queryNorm !== null),
   windowed: plan.hyper.window !== undefined,
 });
@@ -214,7 +214,7 @@ export function screenView({ rows, cols, bits }: ScreenTensor, table: Pick<Packe
 const looksUp = ({ tile }: KernelSpec): boolean => tile.held !== undefined;
 
 /** View of kernels.h. */
-export function kernelsView(plan: Plan, choices: readonly Choice[]) {
+export function kernelsView(choices: readonly Choice[]) {
   const kernels = distinctKernels(choices).map((spec) => {
     const { takes, layout } = familyOf(spec);
     const one = takes === 'one';
@@ -225,7 +225,7 @@ export function kernelsView(plan: Plan, choices: readonly Choice[]) {
       summed: one && layout === SKIPPING.columns.id,
     };
   });
-  return { kernels, ...attentionFlags(plan), screened: screenOf(plan) !== undefined };
+  return { kernels };
 }
 
 /** What a buffer holds, by the last part of its name. */

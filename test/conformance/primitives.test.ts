@@ -8,13 +8,11 @@ import { Random } from '../../bench/shapes/random.ts';
 import { encodedBytes, FLOAT, type FloatEncodingName } from '../../compiler/import/encodings/index.ts';
 import { referenceSums } from '../../compiler/kernels/bitlinear-i2.ts';
 import { LAYOUTS } from '../../compiler/kernels/index.ts';
-import { planModel } from '../../compiler/passes/index.ts';
 import { render } from '../../compiler/render/environment.ts';
-import { kernelsView, tableView } from '../../compiler/render/views.ts';
+import { tableView } from '../../compiler/render/views.ts';
 import { packageRoot } from '../../package-root.ts';
 import type { Target } from '../../targets/index.ts';
 import { type ProgramBed, programBeds, runOn, skip, testBeds } from '../support/beds.ts';
-import { sketch } from '../support/model-ir.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 const execFile = promisify(childProcess.execFile);
@@ -50,7 +48,7 @@ function decodersHeader(target: Target): string {
     const padded = Math.ceil(table.cols / 16) * 16;
     return `    {"${name}", ${padded}, ${encodedBytes(table.encoding, [table.cols])}, ${name}::bn_embed},`;
   });
-  return `#include "kernels.h"
+  return `#include "tables.h"
 
 ${spaces.join('\n')}
 struct Decoder {
@@ -69,7 +67,7 @@ async function build({ target, compiler, flags: own }: ProgramBed, folder: strin
   mkdirSync(folder, { recursive: true });
   const root = packageRoot();
   writeFileSync(join(folder, 'decoders.h'), decodersHeader(target));
-  writeFileSync(join(folder, 'kernels.h'), render('kernels.h', kernelsView(planModel(sketch()), [])));
+  writeFileSync(join(folder, 'tables.h'), render('tables.h', { screened: false }));
   copyFileSync(join(root, 'test', 'conformance', 'primitives.cpp'), join(folder, 'primitives.cpp'));
   const includes = [folder, join(root, 'targets', target.id), join(root, 'templates', 'cpp'), join(root, 'artifact')];
   const program = join(folder, 'primitives');

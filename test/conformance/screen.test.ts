@@ -9,13 +9,11 @@ import { Random } from '../../bench/shapes/random.ts';
 import { FLOAT, type FloatEncodingName } from '../../compiler/import/encodings/index.ts';
 import type { ScreenBits } from '../../compiler/ir/plan.ts';
 import { coarseCopy, screenBytes, screenLayout } from '../../compiler/kernels/screen.ts';
-import { planModel } from '../../compiler/passes/index.ts';
 import { render } from '../../compiler/render/environment.ts';
-import { kernelsView, screenView, tableView } from '../../compiler/render/views.ts';
+import { screenView, tableView } from '../../compiler/render/views.ts';
 import { packageRoot } from '../../package-root.ts';
 import { nativeTarget } from '../../targets/index.ts';
 import { type ProgramBed, programBeds, runOn, skip, testBeds } from '../support/beds.ts';
-import { sketch } from '../support/model-ir.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
 const execFile = promisify(childProcess.execFile);
@@ -159,7 +157,7 @@ async function build({ target, compiler, flags: own }: ProgramBed, folder: strin
   const bytes = rows * (cols / FLOAT[encoding].blockValues) * FLOAT[encoding].blockBytes;
   const head = { name: 'head', kind: 'rows', tensor: '', encoding, rows, cols, offset: 0, bytes } as const;
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'kernels.h'), render('kernels.h', kernelsView(planModel(sketch(), { screen: bits }), [])));
+  writeFileSync(join(folder, 'tables.h'), render('tables.h', { screened: true }));
   writeFileSync(join(folder, 'head.cpp'), render('head.cpp', tableView(head, target)));
   writeFileSync(join(folder, 'screen.cpp'), render('screen.cpp', screenView({ rows, cols, bits }, head, target)));
   const main = join(folder, 'main.cpp');

@@ -11,7 +11,6 @@
 //
 // Tile: 16 rows x 6 tokens, running sums widened every 64 columns. Bounds: 256 * 400 <= 2147483647 (int32).
 // Written from templates/cpp/bitlinear_i2_columns_gemm.cpp.hbs for target arm-neon.
-#include "kernels.h"
 #include "rows.h"
 #include "skip.h"
 

@@ -11,7 +11,6 @@
 //
 // Bounds: 65536 * 16 <= 2147483647 (int32).
 // Written from templates/cpp/bitlinear_i2_columns_gemv.cpp.hbs for target arm-neon.
-#include "kernels.h"
 #include "lists.h"
 
 namespace {

@@ -11,7 +11,6 @@
 //
 // Tile: 16 rows x 6 tokens. Bounds: 256 * 256 <= 2147483647 (int32).
 // Written from templates/cpp/bitlinear_i2_gemm.cpp.hbs for target arm-neon.
-#include "kernels.h"
 #include "rows.h"
 
 namespace {

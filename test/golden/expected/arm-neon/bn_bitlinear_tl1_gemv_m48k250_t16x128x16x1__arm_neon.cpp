@@ -10,7 +10,6 @@
 // Tile: 16 rows pass over a chunk of 128 columns, 16 of them in registers.
 // Bounds: 128 * 128 <= 32767 (int16), 128 * 250 <= 2147483647 (int32).
 // Written from templates/cpp/bitlinear_tl1_gemv.cpp.hbs for target arm-neon.
-#include "kernels.h"
 #include "rows.h"
 
 namespace {

@@ -14,7 +14,6 @@
 //
 // Tile: 16 rows x 6 tokens. Bounds: 256 * 64 <= 2147483647 (int32).
 // Written from templates/cpp/bitlinear_tl2_gemm.cpp.hbs for target arm-neon.
-#include "kernels.h"
 #include "rows.h"
 
 namespace {

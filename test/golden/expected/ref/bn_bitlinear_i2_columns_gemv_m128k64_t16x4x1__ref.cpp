@@ -11,7 +11,6 @@
 //
 // Bounds: 65536 * 4 <= 2147483647 (int32).
 // Written from templates/cpp/bitlinear_i2_columns_gemv.cpp.hbs for target ref.
-#include "kernels.h"
 #include "lists.h"
 
 namespace {

@@ -11,7 +11,6 @@
 //
 // Tile: 16 rows x 4 tokens. Bounds: 256 * 64 <= 2147483647 (int32).
 // Written from templates/cpp/bitlinear_i2_gemm.cpp.hbs for target ref.
-#include "kernels.h"
 #include "rows.h"
 
 namespace {

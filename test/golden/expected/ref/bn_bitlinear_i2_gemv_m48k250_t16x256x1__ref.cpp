@@ -8,7 +8,6 @@
 //
 // Tile: 16 rows. Bounds: 65536 * 16 <= 2147483647 (int32).
 // Written from templates/cpp/bitlinear_i2_gemv.cpp.hbs for target ref.
-#include "kernels.h"
 #include "rows.h"
 
 namespace {

@@ -1,8 +1,8 @@
 // The embedding table: 8 rows of 512 values, Q6_K.
 // Written from templates/cpp/embedding.cpp.hbs for target ref.
 #include "blocks.h"
-#include "kernels.h"
 #include "rows.h"
+#include "tables.h"
 
 namespace {
 

@@ -11,7 +11,6 @@
 //
 // Bounds: 512 * 4 / 4 <= 32767 (int16).
 // Written from templates/cpp/bitlinear_i2_columns_gemv.cpp.hbs for target wasm-simd128.
-#include "kernels.h"
 #include "lists.h"
 
 namespace {

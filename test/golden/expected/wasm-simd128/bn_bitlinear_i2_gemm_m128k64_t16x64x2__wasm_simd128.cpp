@@ -11,7 +11,6 @@
 //
 // Tile: 16 rows x 2 tokens. Bounds: 512 * 64 / 4 <= 32767 (int16).
 // Written from templates/cpp/bitlinear_i2_gemm.cpp.hbs for target wasm-simd128.
-#include "kernels.h"
 #include "rows.h"
 
 namespace {

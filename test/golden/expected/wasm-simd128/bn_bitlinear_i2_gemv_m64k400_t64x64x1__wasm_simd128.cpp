@@ -8,7 +8,6 @@
 //
 // Tile: 64 rows, running sums widened every 64 columns. Bounds: 512 * 64 / 4 <= 32767 (int16).
 // Written from templates/cpp/bitlinear_i2_gemv.cpp.hbs for target wasm-simd128.
-#include "kernels.h"
 #include "rows.h"
 
 namespace {

@@ -9,7 +9,6 @@
 //
 // Bounds: 512 * 64 / 4 <= 32767 (int16).
 // Written from templates/cpp/bitlinear_i2_rows_gemv.cpp.hbs for target wasm-simd128.
-#include "kernels.h"
 #include "lists.h"
 
 namespace {

@@ -11,7 +11,6 @@
 //
 // Tile: 16 rows x 2 tokens, running sums widened every 64 columns. Bounds: 512 * 64 / 4 <= 32767 (int16).
 // Written from templates/cpp/bitlinear_tl1_gemm.cpp.hbs for target wasm-simd128.
-#include "kernels.h"
 #include "rows.h"
 
 namespace {

@@ -14,7 +14,6 @@
 //
 // Tile: 16 rows x 2 tokens, running sums widened every 240 columns. Bounds: 512 * 240 / 4 <= 32767 (int16).
 // Written from templates/cpp/bitlinear_tl2_gemm.cpp.hbs for target wasm-simd128.
-#include "kernels.h"
 #include "rows.h"
 
 namespace {

@@ -8,7 +8,6 @@
 //
 // Tile: 32 rows. Bounds: 512 * 64 / 4 <= 32767 (int16).
 // Written from templates/cpp/bitlinear_i2_gemv.cpp.hbs for target x86-avx2.
-#include "kernels.h"
 #include "rows.h"
 
 namespace {

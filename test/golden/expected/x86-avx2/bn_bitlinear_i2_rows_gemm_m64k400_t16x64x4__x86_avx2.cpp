@@ -11,7 +11,6 @@
 //
 // Tile: 16 rows x 4 tokens, running sums widened every 64 columns. Bounds: 512 * 64 / 4 <= 32767 (int16).
 // Written from templates/cpp/bitlinear_i2_rows_gemm.cpp.hbs for target x86-avx2.
-#include "kernels.h"
 #include "rows.h"
 #include "skip.h"
 

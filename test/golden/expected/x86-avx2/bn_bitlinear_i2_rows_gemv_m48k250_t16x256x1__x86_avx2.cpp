@@ -9,7 +9,6 @@
 //
 // Bounds: 512 * 256 / 4 <= 32767 (int16).
 // Written from templates/cpp/bitlinear_i2_rows_gemv.cpp.hbs for target x86-avx2.
-#include "kernels.h"
 #include "lists.h"
 
 namespace {

@@ -13,7 +13,6 @@
 // Tile: 16 rows pass over a chunk of 192 columns, 16 of them in registers.
 // Bounds: 128 * 192 <= 32767 (int16), 128 * 250 <= 2147483647 (int32).
 // Written from templates/cpp/bitlinear_tl2_gemv.cpp.hbs for target x86-avx2.
-#include "kernels.h"
 #include "rows.h"
 
 namespace {

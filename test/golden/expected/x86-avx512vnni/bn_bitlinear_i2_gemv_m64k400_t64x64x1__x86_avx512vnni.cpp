@@ -8,7 +8,6 @@
 //
 // Tile: 64 rows, running sums widened every 64 columns. Bounds: 65536 * 25 <= 2147483647 (int32).
 // Written from templates/cpp/bitlinear_i2_gemv.cpp.hbs for target x86-avx512vnni.
-#include "kernels.h"
 #include "rows.h"
 
 namespace {

@@ -11,7 +11,6 @@
 //
 // Tile: 32 rows x 12 tokens, running sums widened every 64 columns. Bounds: 256 * 400 <= 2147483647 (int32).
 // Written from templates/cpp/bitlinear_i2_rows_gemm.cpp.hbs for target x86-avx512vnni.
-#include "kernels.h"
 #include "rows.h"
 #include "skip.h"
 

@@ -9,7 +9,6 @@
 //
 // Bounds: 65536 * 4 <= 2147483647 (int32).
 // Written from templates/cpp/bitlinear_i2_rows_gemv.cpp.hbs for target x86-avx512vnni.
-#include "kernels.h"
 #include "lists.h"
 
 namespace {

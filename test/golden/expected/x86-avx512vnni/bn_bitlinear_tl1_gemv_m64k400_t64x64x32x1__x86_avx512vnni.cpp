@@ -10,7 +10,6 @@
 // Tile: 64 rows pass over a chunk of 64 columns, 32 of them in registers.
 // Bounds: 128 * 64 <= 32767 (int16), 128 * 400 <= 2147483647 (int32).
 // Written from templates/cpp/bitlinear_tl1_gemv.cpp.hbs for target x86-avx512vnni.
-#include "kernels.h"
 #include "rows.h"
 
 namespace {

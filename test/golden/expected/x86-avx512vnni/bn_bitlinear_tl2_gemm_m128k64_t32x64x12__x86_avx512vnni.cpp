@@ -14,7 +14,6 @@
 //
 // Tile: 32 rows x 12 tokens. Bounds: 256 * 64 <= 2147483647 (int32).
 // Written from templates/cpp/bitlinear_tl2_gemm.cpp.hbs for target x86-avx512vnni.
-#include "kernels.h"
 #include "rows.h"
 
 namespace {

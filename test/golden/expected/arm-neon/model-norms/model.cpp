@@ -2,8 +2,10 @@
 // Written from templates/cpp/model.cpp.hbs for target arm-neon.
 #include <cstring>
 
+#include "attention.h"
 #include "kernels.h"
 #include "rows.h"
+#include "tables.h"
 #include "team.h"
 
 namespace {

@@ -2,9 +2,11 @@
 // Written from templates/cpp/model.cpp.hbs for target ref.
 #include <cstring>
 
+#include "attention.h"
 #include "kernels.h"
 #include "lists.h"
 #include "rows.h"
+#include "tables.h"
 #include "team.h"
 
 namespace {

@@ -1,6 +1,5 @@
 // What this machine can do at best with this target's instructions, to compare kernels with.
 // Written from templates/cpp/probe.cpp.hbs for target ref.
-#include "kernels.h"
 #include "rows.h"
 
 uint64_t bn_probe_read(const uint8_t *data, int64_t bytes) {

@@ -10,7 +10,7 @@
 #include <type_traits>
 
 #include "angles.h"
-#include "kernels.h"
+#include "attention.h"
 #include "rows.h"
 #include "team.h"
 

@@ -1,8 +1,8 @@
 // The embedding table: 96 rows of 72 values, F16.
 // Written from templates/cpp/embedding.cpp.hbs for target x86-avx2.
 #include "blocks.h"
-#include "kernels.h"
 #include "rows.h"
+#include "tables.h"
 
 namespace {
 

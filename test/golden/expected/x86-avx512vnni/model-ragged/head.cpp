@@ -3,8 +3,8 @@
 // product adds in the same order, so logits do not depend on the batch.
 // Written from templates/cpp/head.cpp.hbs for target x86-avx512vnni.
 #include "blocks.h"
-#include "kernels.h"
 #include "rows.h"
+#include "tables.h"
 
 namespace {
 
