@@ -30,7 +30,7 @@ test('what 32-bit addresses do not reach is refused, with what was wanted', asyn
   const { message, hint } = await refusal(() => arena.take(2 ** 30 + 1, 'a KV cache of 8 × 4096 positions'));
   assert.is(
     message,
-    'there is no room for a KV cache of 8 × 4096 positions: 4097 MiB in all, there may be 4096 MiB at most',
+    'there is no room for a KV cache of 8 × 4096 positions: 4097 MiB in all, and there may be 4096 MiB at most',
   );
   assert.match(hint!, /contextLength/);
 });

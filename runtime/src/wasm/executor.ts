@@ -30,8 +30,6 @@ const LOGITS_BYTES = 32 << 20;
 /** What the machine's speed is measured on: more than caches hold. */
 const PROBE_BYTES = 512 << 20;
 const PROBE_ROUNDS = 8;
-/** Rows that a program screens at most: it reads the whole head for more. */
-const MOST_SCREENS = 16;
 
 const roundUp = (bytes: number): number => Math.ceil(bytes / 64) * 64;
 
@@ -99,7 +97,8 @@ export class WasmExecutor implements Executor {
     this.#args = arena.take(LAYOUT.bn_step_args.size, 'a step');
     this.#teamAt = arena.take(LAYOUT.bn_team.size, 'a step');
     this.#counts = arena.take(LAYOUT.bn_counts.size, 'a step');
-    this.#screens = arena.take(MOST_SCREENS * (LAYOUT.bn_screen.size + 4 * SCREEN_KEEP), 'a step');
+    // One for each sequence.
+    this.#screens = arena.take(sequences * (LAYOUT.bn_screen.size + 4 * SCREEN_KEEP), 'a step');
     this.#tokens = arena.take(LAYOUT.bn_token.size * info.maxTokens, 'a step');
     this.#weights = arena.take(options.weightsBytes, 'the weights');
     this.#workspace = arena.take(this.workspaceBytes, 'the workspace');
@@ -140,7 +139,7 @@ export class WasmExecutor implements Executor {
     }
   }
 
-  step(tokens: readonly Token[], { screens, part }: StepOptions = {}): StepOutput {
+  step(tokens: readonly Token[], { screens = [], part }: StepOptions = {}): StepOutput {
     const { buffer } = this.#library.memory;
     const view = new DataView(buffer);
     let logits = 0;
@@ -159,7 +158,6 @@ export class WasmExecutor implements Executor {
     view.setUint32(this.#teamAt + LAYOUT.bn_team.threads, this.threads, true);
     const counts = new BigInt64Array(buffer, this.#counts, LAYOUT.bn_counts.size / 8).fill(0n);
 
-    const screened = screens && screens.length <= MOST_SCREENS ? screens : [];
     const args = LAYOUT.bn_step_args;
     const set = (at: number, value: number) => view.setUint32(this.#args + at, value, true);
     set(args.weights, this.#weights);
@@ -174,13 +172,13 @@ export class WasmExecutor implements Executor {
     set(args.logits_count, logits);
     set(args.logits, this.#logits);
     set(args.hidden, this.#hidden);
-    set(args.screen, screened.length > 0 ? this.#screens : 0);
+    set(args.screen, screens.length > 0 ? this.#screens : 0);
     set(args.counts, this.#counts);
     set(args.team, this.#teamAt);
-    screened.forEach((screen, i) => {
+    screens.forEach((screen, i) => {
       const layout = LAYOUT.bn_screen;
       const at = this.#screens + i * layout.size;
-      const rows = this.#screens + MOST_SCREENS * layout.size + 4 * SCREEN_KEEP * i;
+      const rows = this.#screens + this.sequences * layout.size + 4 * SCREEN_KEEP * i;
       view.setInt32(at + layout.vocab, screen.vocab, true);
       view.setInt32(at + layout.keep, screen.keep, true);
       view.setFloat32(at + layout.margin, screen.margin, true);

@@ -1,4 +1,4 @@
-import { BitnetError } from '../../../errors.ts';
+import { noRoom } from '../portable/room.ts';
 import { LAYOUT } from './abi.ts';
 
 /** A page of WebAssembly's memory. */
@@ -38,11 +38,7 @@ export class Arena {
       if (end > this.#most) throw new RangeError('more than there may be');
       if (missing > 0) this.memory.grow(missing);
     } catch (cause) {
-      const mebibytes = (count: number) => `${Math.ceil(count / 2 ** 20)} MiB`;
-      throw new BitnetError(
-        `there is no room for ${what}: ${mebibytes(end)} in all, there may be ${mebibytes(this.#most)} at most`,
-        { hint: 'Open the model with a smaller contextLength or fewer sequences, or run it on another target.', cause },
-      );
+      throw noRoom(what, end, this.#most, cause);
     }
     this.#end = end;
     return address;

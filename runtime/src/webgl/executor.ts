@@ -2,6 +2,7 @@ import type { WebGlProgram, WebGlStep } from '../../../artifact/webgl.ts';
 import { BitnetError } from '../../../errors.ts';
 import type { NativeOpenOptions } from '../addon.ts';
 import type { Executor, Limits, StepOptions, StepOutput, Token } from '../portable/executor.ts';
+import { noRoom } from '../portable/room.ts';
 import { rotation } from '../scalar/angles.ts';
 import { Attention, KvCache } from '../scalar/attention.ts';
 import { dot, GATES, type Quant, quantise, rmsNorm } from '../scalar/rows.ts';
@@ -92,12 +93,7 @@ export class WebGlExecutor implements Executor {
     this.workspaceBytes = 4 * (maxTokens * (values + embedding) + this.maxRows * vocab);
     this.kvBytes = (kv === 'f16' ? 4 : 8) * program.layers * program.kvHeads * program.headDim * context * sequences;
     const needed = this.weightsBytes + this.kvBytes + this.workspaceBytes;
-    if (needed > memoryLimit) {
-      throw new BitnetError(
-        `there is no room for the model: it takes ${mebibytes(needed)}, and there may be ${mebibytes(memoryLimit)} at most`,
-        { hint: 'Ask for a shorter contextLength, for fewer sequences, or allow more with memoryLimit.' },
-      );
-    }
+    if (needed > memoryLimit) throw noRoom('the model', needed, memoryLimit);
     try {
       this.weights = new Uint8Array(this.weightsBytes);
       this.#rows = new Map(sizes.map(([name, size]) => [name, new Rows(maxTokens, size)]));
@@ -105,10 +101,7 @@ export class WebGlExecutor implements Executor {
       this.#logits = new Float32Array(this.maxRows * vocab);
       this.#hidden = new Float32Array(maxTokens * embedding);
     } catch (cause) {
-      throw new BitnetError(`there is no room for the model: it takes ${mebibytes(needed)}`, {
-        hint: 'Ask for a shorter contextLength, or for fewer sequences.',
-        cause,
-      });
+      throw noRoom('the model', needed, memoryLimit, cause);
     }
     const table = ({ encoding, offset, bytes, rows, cols }: WebGlProgram['table']) =>
       new Table(encoding, this.weights.subarray(offset, offset + bytes), rows, cols);
@@ -387,8 +380,6 @@ export class WebGlExecutor implements Executor {
     }
   }
 }
-
-const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`;
 
 function seconds(run: () => void): number {
   const start = performance.now();

@@ -4,6 +4,7 @@ import type { NativeEngine, NativeOpenOptions } from '../addon.ts';
 import { readProgram } from '../portable/program.ts';
 import type { FromEngine } from '../portable/protocol.ts';
 import { type Line, RemoteEngine } from '../portable/remote.ts';
+import { noRoom } from '../portable/room.ts';
 import type { Device } from './device.ts';
 import { lostError, WebGpuExecutor } from './executor.ts';
 import { GpuHost } from './host.ts';
@@ -98,14 +99,8 @@ function withoutFused(program: WebGpuProgram): WebGpuProgram {
   };
 }
 
-const MIB = 1 << 20;
-
 function checkRoom(bytes: number, limit = Number.POSITIVE_INFINITY): void {
-  if (bytes <= limit) return;
-  const [taken, most] = [bytes, limit].map((size) => `${Math.ceil(size / MIB)} MiB`);
-  throw new BitnetError(`there is no room for the model: it takes ${taken}, and there may be ${most} at most`, {
-    hint: 'A shorter context and fewer sequences take less.',
-  });
+  if (bytes > limit) throw noRoom('the model', bytes, limit);
 }
 
 /** An engine in this thread, which the GPU leaves free, with the face of one in another. */
