@@ -90,6 +90,8 @@ export interface BrowserLoadOptions
 
 export interface BrowserProgress {
   readonly stage: 'manifest' | 'tokenizer' | 'weights' | 'ready';
+  /** Of `weights`: the target that they are for. Where it does not open in the end, the next one's come after them. */
+  readonly target?: string;
   /** Of `weights`: bytes that have come so far, and of how many. What is stored already comes at once. */
   readonly loaded?: number;
   readonly total?: number;

@@ -1,29 +1,31 @@
 // The browser package in headless Chromium, over HTTP: on a page that may have threads, and on one that may not.
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Browser, Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compile } from '../../compiler/index.ts';
 import { defaultModel } from '../../index.ts';
-import { packageRoot } from '../../package-root.ts';
 import { skip, testBeds } from '../support/beds.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { findChromium, launchChromium } from './chromium.ts';
+import {
+  ask,
+  greedyTokens,
+  haveEnded,
+  isReady,
+  type Loaded,
+  makeSite,
+  openPage,
+  PROMPT,
+  type Stopped,
+  type Story,
+} from './pages.ts';
 import { StaticServer } from './server.ts';
 
 const TARGET = 'wasm-simd128';
-const PROMPT = 'Once upon a time';
-
-interface Loaded {
-  readonly error?: string;
-  readonly own?: boolean;
-  readonly target: string;
-  readonly threads: number;
-  readonly memory: Record<string, number>;
-  readonly steps: readonly { readonly stage: string; readonly loaded?: number; readonly total?: number }[];
-}
+const PIECE = 4 << 20;
 
 const pages = suite('the browser package in Chromium');
 const executable = findChromium();
@@ -33,39 +35,39 @@ const unbuilt = absent.find(({ target }) => target.id === TARGET)?.reason;
 if (executable === undefined || unbuilt !== undefined) {
   skip(pages, 'loads and streams', unbuilt ?? 'there is no Chromium: apt-get install chromium');
 } else {
-  const site = join(temporaryFolder('browser'), 'site');
-  mkdirSync(site, { recursive: true });
-  const root = packageRoot();
-  execFileSync(process.execPath, [join(root, 'runtime/src/browser/bundle.mjs'), site]);
-  copyFileSync(join(root, 'test/browser/page.js'), join(site, 'page.js'));
-  writeFileSync(join(site, 'index.html'), '<!doctype html><script type="module" src="/page.js"></script>');
-  const { artifact, manifest } = await compile(defaultModel(), { target: TARGET, out: join(site, '..') });
+  const folder = temporaryFolder('browser');
+  const site = makeSite(folder);
+  const { artifact, manifest } = await compile(defaultModel(), { target: TARGET, out: folder });
   execFileSync('tar', ['--format=ustar', '-cf', join(site, 'model.tar'), '-C', artifact, '.']);
-  const cases = JSON.parse(readFileSync(join(root, 'models', 'greedy.json'), 'utf8'));
-  const expected: { prompt: string; greedy: number[] } = cases.find(
-    ({ prompt }: { prompt: string }) => prompt === PROMPT,
-  );
+  writeFileSync(join(site, 'model.gguf'), 'GGUF and so on');
+  writeFileSync(join(site, 'empty'), '');
+  const greedy = greedyTokens();
   const { bytes } = Object.values(manifest.weights)[0]!;
 
-  const browser: Browser = await launchChromium(executable);
+  const browser = await launchChromium(executable);
   const opened: StaticServer[] = [];
   pages.after(async () => {
     await browser.close();
     for (const server of opened) await server.close();
   });
 
-  /** A page of its own, with nothing stored. */
-  async function visit(isolated: boolean): Promise<{ page: Page; server: StaticServer; address: string }> {
+  async function serve(isolated: boolean): Promise<{ server: StaticServer; address: string }> {
     const server = new StaticServer({ '/model/': artifact, '/': site }, isolated);
     opened.push(server);
-    const address = await server.listen();
-    const page = await (await browser.newContext()).newPage();
-    await page.goto(`${address}/`);
-    await page.waitForFunction('window.bitnet !== undefined');
-    return { page, server, address };
+    return { server, address: await server.listen() };
   }
-  const ask = <Result>(page: Page, what: string, ...args: readonly unknown[]): Promise<Result> =>
-    page.evaluate(`window.bitnet.${what}(${args.map((arg) => JSON.stringify(arg)).join(', ')})`);
+
+  /** A page of its own, with nothing stored, and its server. */
+  async function visit(isolated: boolean): Promise<{ page: Page; server: StaticServer }> {
+    const { server, address } = await serve(isolated);
+    return { page: await openPage(browser, address), server };
+  }
+  const again = async (page: Page) => {
+    await page.reload();
+    await isReady(page);
+  };
+  const tell = async (page: Page, maxTokens = 8) =>
+    (await ask<Story>(page, 'generate', PROMPT, { temperature: 0, maxTokens })).tokens;
   const weightRequests = ({ requests }: StaticServer) => requests.filter(({ path }) => path.includes('/weights/'));
 
   for (const isolated of [true, false]) {
@@ -79,12 +81,12 @@ if (executable === undefined || unbuilt !== undefined) {
       const told = loaded.steps.filter(({ stage }) => stage === 'weights');
       assert.is(told.at(-1)!.loaded, told.at(-1)!.total);
       assert.is(loaded.steps.at(-1)!.stage, 'ready');
-      const options = { temperature: 0, maxTokens: expected.greedy.length };
-      const story = await ask<{ pieces: string[]; text: string; tokens: number[] }>(page, 'generate', PROMPT, options);
-      assert.equal(story.tokens, expected.greedy);
+      const options = { temperature: 0, maxTokens: greedy.length };
+      const story = await ask<Story>(page, 'generate', PROMPT, options);
+      assert.equal(story.tokens, greedy);
       assert.ok(story.pieces.length > 20);
       assert.is(story.pieces.join(''), story.text);
-      const stopped = await ask<{ finishReason: string; tokens: number; afterwards: string }>(page, 'stop', PROMPT, 5);
+      const stopped = await ask<Stopped>(page, 'stop', PROMPT, 5);
       assert.is(stopped.finishReason, 'cancelled');
       assert.ok(stopped.tokens < 60 && stopped.afterwards.length > 0);
       await page.context().close();
@@ -94,44 +96,119 @@ if (executable === undefined || unbuilt !== undefined) {
   pages('a second visit downloads no weights, and needs no network', async () => {
     const { page, server } = await visit(false);
     await ask(page, 'load', '/model');
-    await page.reload();
-    await page.waitForFunction('window.bitnet !== undefined');
+    // What comes instead of a manifest is not kept in its place.
+    server.faults.pageFor = 'manifest.json';
+    assert.match(
+      (await ask<Loaded>(page, 'load', '/model')).error!,
+      /manifest\.json cannot be read: .* a page in HTML/,
+    );
+    await again(page);
     server.requests.length = 0;
     server.faults.gone = true;
-    const again = await ask<Loaded>(page, 'load', '/model');
-    assert.is(again.error, undefined);
+    const second = await ask<Loaded>(page, 'load', '/model');
+    assert.is(second.error, undefined);
     assert.equal(weightRequests(server), []);
     await page.context().close();
   });
 
-  pages('a download that breaks off goes on where it was, and so does one that was left', async () => {
-    for (const noRanges of [false, true]) {
-      const { page, server } = await visit(false);
-      server.faults.noRanges = noRanges;
-      server.faults.breakAfter = 5 << 20;
+  pages('what is damaged where it is stored is downloaded again, and no more than that', async () => {
+    const { page, server } = await visit(false);
+    await ask(page, 'load', '/model');
+    const spoils: readonly (readonly [string, string | null, readonly (string | undefined)[]])[] = [
+      ['/1', 'something else', [`bytes=${PIECE}-`]],
+      ['/2', null, [`bytes=${2 * PIECE}-`]],
+      ['/0', '', [undefined]],
+      ['/digests', 'one\ntwo', [`bytes=${Math.floor(bytes / PIECE) * PIECE}-`]],
+    ];
+    for (const [end, text, ranges] of spoils) {
+      await ask(page, 'spoil', end, text);
+      await again(page);
+      server.requests.length = 0;
       assert.is((await ask<Loaded>(page, 'load', '/model')).error, undefined);
-      assert.equal(
-        weightRequests(server).map(({ range }) => range),
-        [undefined, `bytes=${4 << 20}-`],
-      );
+      const asked = weightRequests(server).map(({ range }) => range);
+      assert.equal(asked, ranges);
+      assert.equal(await tell(page), greedy.slice(0, 8));
+    }
+    await page.context().close();
+  });
+
+  pages('a download that breaks off goes on where it was, and so does one that was left', async () => {
+    for (const faults of [{ noRanges: true }, { longestRange: 3 << 20, busy: 1 }, { gzip: true }]) {
+      const { page, server } = await visit(false);
+      Object.assign(server.faults, faults, { breakAfter: 5 << 20 });
+      const { error, steps } = await ask<Loaded>(page, 'load', '/model');
+      assert.is(error, undefined);
+      const [first, ...others] = weightRequests(server).map(({ range }) => range);
+      assert.is(first, undefined);
+      assert.ok(others.length >= 1 && others.at(-1));
+      const loaded = steps.filter(({ stage }) => stage === 'weights').map((step) => step.loaded!);
+      assert.is(loaded.at(-1), bytes);
+      assert.ok(loaded.every((count, i) => i === 0 || count > loaded[i - 1]!));
       await page.context().close();
     }
     const { page, server } = await visit(false);
-    assert.is((await ask<Loaded>(page, 'leave', '/model')).error, 'left');
+    assert.is(await ask(page, 'leave', '/model', 0), true);
     server.requests.length = 0;
     assert.is((await ask<Loaded>(page, 'load', '/model')).error, undefined);
     assert.match(weightRequests(server)[0]!.range!, /^bytes=\d{7,}-$/);
     await page.context().close();
   });
 
-  pages('a damaged download is refused, and not kept', async () => {
+  pages('a file that is not the one that was compiled is refused, and not kept', async () => {
     const { page, server } = await visit(false);
-    server.faults.corrupt = true;
-    const refused = await ask<Loaded>(page, 'load', '/model');
-    assert.match(refused.error!, /damaged: it is not the weights that was compiled/);
-    assert.ok(refused.own);
-    server.faults.corrupt = false;
+    const { library } = manifest.targets[TARGET]!;
+    for (const [file, what] of [
+      [manifest.tokenizer.file, 'tokenizer'],
+      [library, 'library'],
+      ['weights/', 'weights'],
+    ]) {
+      server.faults.corrupt = file!;
+      const refused = await ask<Loaded>(page, 'load', '/model');
+      assert.match(refused.error!, `is damaged: it is not the ${what} file that was compiled`);
+      assert.ok(refused.own);
+    }
+    delete server.faults.corrupt;
+    server.faults.longer = true;
+    assert.match((await ask<Loaded>(page, 'load', '/model')).error!, 'it is not the weights file that was compiled');
+    server.faults.longer = false;
+    server.faults.pageFor = 'weights/';
+    assert.match(
+      (await ask<Loaded>(page, 'load', '/model')).error!,
+      /weights.* cannot be downloaded: .* a page in HTML/,
+    );
+    delete server.faults.pageFor;
     assert.is((await ask<Loaded>(page, 'load', '/model')).error, undefined);
+    await page.context().close();
+  });
+
+  pages('a server of another origin gives its models where it allows that', async () => {
+    const other = await serve(false);
+    const { page } = await visit(false);
+    const refused = await ask<Loaded>(page, 'load', `${other.address}/model/`);
+    assert.match(refused.error!, /manifest\.json cannot be read/);
+    assert.match(refused.hint!, /CORS/);
+    Object.assign(other.server.faults, { headers: { 'Access-Control-Allow-Origin': '*' }, breakAfter: 5 << 20 });
+    assert.is((await ask<Loaded>(page, 'load', `${other.address}/model/`)).error, undefined);
+    await page.context().close();
+  });
+
+  pages('loading is left with the reason given, at any time, and nothing stays behind', async () => {
+    const { page } = await visit(true);
+    for (const share of [0, 1]) {
+      assert.is(await ask(page, 'leave', '/model', share, { targets: [TARGET] }), true);
+      await haveEnded(page);
+    }
+    await page.context().close();
+  });
+
+  pages('one model is loaded twice at once, and disposed of while it tells', async () => {
+    const { page } = await visit(false);
+    const options = { temperature: 0, maxTokens: 8 };
+    assert.equal(await ask(page, 'loadTwice', '/model', PROMPT, options), [greedy.slice(0, 8), greedy.slice(0, 8)]);
+    await ask(page, 'load', '/model');
+    assert.match((await ask<Story>(page, 'disposeAt', PROMPT, 3)).error!, /the model was disposed/);
+    assert.match((await ask<Story>(page, 'generate', PROMPT, {})).error!, /the model was disposed/);
+    await haveEnded(page);
     await page.context().close();
   });
 
@@ -139,27 +216,40 @@ if (executable === undefined || unbuilt !== undefined) {
     const { page } = await visit(false);
     for (const as of ['file', 'bytes']) {
       assert.is((await ask<Loaded>(page, 'loadBytes', '/model.tar', as)).error, undefined);
-      const { tokens } = await ask<{ tokens: number[] }>(page, 'generate', PROMPT, { temperature: 0, maxTokens: 8 });
-      assert.equal(tokens, expected.greedy.slice(0, 8));
+      assert.equal(await tell(page), greedy.slice(0, 8));
       await ask(page, 'dispose');
     }
     await page.context().close();
   });
 
   pages('what cannot be had is said', async () => {
-    const { page } = await visit(false);
+    const { page, server } = await visit(false);
     const said = async (from: string, options: object) => (await ask<Loaded>(page, 'load', from, options)).error;
     assert.match((await said('/nowhere', {}))!, /manifest\.json cannot be read: the server answers 404/);
     assert.match((await said('/model', { threads: 4 }))!, /this page may have one: it is not cross-origin isolated/);
     assert.match(
       (await said('/model', { memoryLimit: 8 << 20 }))!,
-      /there is no room for the weights: .* there may be 8 MiB at most/,
+      /none of the targets of .*: webgpu \(.*\), wasm-simd128 \(there is no room for the weights: .* 8 MiB at most\), webgl \(/,
     );
-    assert.match((await said('/model', { targets: ['cuda'] }))!, /there is no target cuda for browsers/);
+    assert.match(
+      (await said('/model', { memoryLimit: 8 << 20, targets: [TARGET] }))!,
+      /^there is no room for the weights: .* there may be 8 MiB at most/,
+    );
+    assert.match((await said('/model', { targets: [TARGET, 'cuda'] }))!, /there is no target cuda for browsers/);
     assert.match((await said('/model', { contextLength: 1e6 }))!, /room for 1000000 tokens was asked for/);
     assert.match((await said('/model', { thread: 4 }))!, /there is no option thread/);
-    const { error } = await ask<Loaded>(page, 'loadBytes', '/page.js', 'file');
-    assert.match(error!, /the file is no tar archive/);
+    for (const [file, error] of [
+      ['/page.js', 'the file is no tar archive'],
+      ['/empty', 'the file is no tar archive'],
+      ['/model.gguf', 'the file is a model that is not compiled'],
+    ] as const) {
+      assert.match((await ask<Loaded>(page, 'loadBytes', file, 'file')).error!, error);
+    }
+    server.faults.headers = { 'Content-Security-Policy': "worker-src 'self'" };
+    await again(page);
+    const refused = await ask<Loaded>(page, 'load', '/model', { targets: [TARGET] });
+    assert.match(refused.error!, /a thread of the model could not be started/);
+    assert.match(refused.hint!, /worker-src blob:/);
     await page.context().close();
   });
 }

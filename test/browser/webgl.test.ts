@@ -1,33 +1,16 @@
 // A model on WebGL, through gpu.js, in headless Chromium, whose GPU is SwiftShader.
-import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compile } from '../../compiler/index.ts';
 import { defaultModel } from '../../index.ts';
-import { packageRoot } from '../../package-root.ts';
 import { skip } from '../support/beds.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { findChromium, launchChromium, SWIFTSHADER } from './chromium.ts';
+import { ask, greedyTokens, type Loaded, makeSite, openPage, PROMPT, type Stopped, type Story } from './pages.ts';
 import { StaticServer } from './server.ts';
 
-const PROMPT = 'Once upon a time';
 const NEW_TOKENS = 8;
-
-interface Loaded {
-  readonly error?: string;
-  readonly target: string;
-  readonly rejected: readonly { readonly target: string; readonly reason: string }[];
-  readonly memory: Record<string, number>;
-}
-
-interface Story {
-  readonly error?: string;
-  readonly hint?: string;
-  readonly tokens: readonly number[];
-}
 
 const pages = suite('a model on WebGL in Chromium');
 const executable = findChromium();
@@ -35,17 +18,10 @@ const executable = findChromium();
 if (executable === undefined) {
   skip(pages, 'streams and stops', 'there is no Chromium: apt-get install chromium');
 } else {
-  const site = join(temporaryFolder('browser-webgl'), 'site');
-  mkdirSync(site, { recursive: true });
-  const root = packageRoot();
-  execFileSync(process.execPath, [join(root, 'runtime/src/browser/bundle.mjs'), site]);
-  copyFileSync(join(root, 'test/browser/page.js'), join(site, 'page.js'));
-  writeFileSync(join(site, 'index.html'), '<!doctype html><script type="module" src="/page.js"></script>');
-  const { artifact, manifest } = await compile(defaultModel(), { target: 'webgl', out: join(site, '..') });
-  const cases: { prompt: string; greedy: number[] }[] = JSON.parse(
-    readFileSync(join(root, 'models', 'greedy.json'), 'utf8'),
-  );
-  const { greedy } = cases.find(({ prompt }) => prompt === PROMPT)!;
+  const folder = temporaryFolder('browser-webgl');
+  const site = makeSite(folder);
+  const { artifact, manifest } = await compile(defaultModel(), { target: 'webgl', out: folder });
+  const greedy = greedyTokens();
 
   const browser = await launchChromium(executable, SWIFTSHADER);
   const server = new StaticServer({ '/model/': artifact, '/': site }, false);
@@ -55,14 +31,7 @@ if (executable === undefined) {
     await server.close();
   });
 
-  const visit = async (): Promise<Page> => {
-    const page = await browser.newPage();
-    await page.goto(`${address}/`);
-    await page.waitForFunction('window.bitnet !== undefined');
-    return page;
-  };
-  const ask = <Result>(page: Page, what: string, ...args: readonly unknown[]): Promise<Result> =>
-    page.evaluate(`window.bitnet.${what}(${args.map((arg) => JSON.stringify(arg)).join(', ')})`);
+  const visit = () => openPage(browser, address);
   const story = (page: Page) => ask<Story>(page, 'generate', PROMPT, { temperature: 0, maxTokens: NEW_TOKENS });
 
   pages('is chosen where nothing faster is there, tells the story that ref tells, and stops', async () => {
@@ -79,10 +48,10 @@ if (executable === undefined) {
     assert.is(loaded.memory.weights, Object.values(manifest.weights)[0].bytes);
     assert.ok(fetched());
     assert.equal((await story(page)).tokens, greedy.slice(0, NEW_TOKENS));
-    const stopped = await ask<{ finishReason: string; tokens: number; afterwards: string }>(page, 'stop', PROMPT, 3);
+    const stopped = await ask<Stopped>(page, 'stop', PROMPT, 3);
     assert.is(stopped.finishReason, 'cancelled');
     assert.ok(stopped.tokens < 10 && stopped.afterwards.length > 0);
-    await page.close();
+    await page.context().close();
   });
 
   pages('a GPU that is lost is given the model again', async () => {
@@ -99,19 +68,33 @@ if (executable === undefined) {
       assert.equal(tokens, greedy.slice(0, NEW_TOKENS));
       await page.evaluate(`window.own = document.createElement('canvas').getContext('webgl2')`);
     }
-    await page.close();
+    await page.context().close();
+  });
+
+  pages('a file that is not the one that was compiled is refused', async () => {
+    const page = await visit();
+    for (const [file, what] of [
+      [manifest.targets.webgl.library, 'library'],
+      ['weights/', 'weights'],
+    ]) {
+      server.faults.corrupt = file!;
+      const { error } = await ask<Loaded>(page, 'load', '/model');
+      assert.match(error!, `is damaged: it is not the ${what} file that was compiled`);
+    }
+    delete server.faults.corrupt;
+    await page.context().close();
   });
 
   pages('what there is no room for is refused, and so is a page without the code for it', async () => {
     const page = await visit();
     await page.route('**/browser-webgl.js', (route) => route.abort());
-    const missing = await ask<Loaded & { readonly hint: string }>(page, 'load', '/model');
+    const missing = await ask<Loaded>(page, 'load', '/model');
     assert.match(missing.error!, 'what runs models on WebGL cannot be fetched');
-    assert.match(missing.hint, 'belongs beside the one that imports it');
+    assert.match(missing.hint!, 'belongs beside the one that imports it');
     await page.unroute('**/browser-webgl.js');
     const { error } = await ask<Loaded>(page, 'load', '/model', { memoryLimit: 8 << 20 });
-    assert.match(error!, /there is no room for the model: it takes \d+ MiB, and there may be 8 MiB at most/);
-    await page.close();
+    assert.match(error!, /there is no room for the model: \d+ MiB in all, and there may be 8 MiB at most/);
+    await page.context().close();
   });
 }
 

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { filesInTar } from '../../runtime/src/browser/tar.ts';
+import { bytesOf, filesInTar } from '../../runtime/src/browser/tar.ts';
 import { refusal } from '../support/refusal.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 
@@ -41,6 +41,27 @@ test('what is none, and what was cut short, is refused', async () => {
     const error = await refusal(() => filesInTar(new Blob([new Uint8Array(bytes)])));
     assert.match(error.message, /no tar archive, or it was cut short/);
   }
+});
+
+test('what else models are in is told by its name', async () => {
+  for (const [begin, message] of [
+    [Buffer.from('GGUF\x03'), 'the file is a model that is not compiled'],
+    [Buffer.of(0x1f, 0x8b, 8), 'the file is compressed'],
+    [Buffer.from('PK\x03\x04'), 'the file is a zip archive'],
+  ] as const) {
+    const error = await refusal(() => filesInTar(new Blob([begin, Buffer.alloc(2000)])));
+    assert.is(error.message, message);
+  }
+});
+
+test('what the browser cannot read is told', async () => {
+  class Gone extends Blob {
+    override arrayBuffer(): Promise<ArrayBuffer> {
+      return Promise.reject(new Error('it was moved'));
+    }
+  }
+  const { message } = await refusal(() => bytesOf(new Gone([])));
+  assert.is(message, 'the file cannot be read: it was moved');
 });
 
 test.run();

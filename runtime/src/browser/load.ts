@@ -1,13 +1,13 @@
 import { unpackTokenizer } from '../../../artifact/tokenizer/file.ts';
 import { BitnetError } from '../../../errors.ts';
 import { Engine } from '../engine.ts';
-import { contextOf, expectedOf, parseManifest, weightsOf } from '../manifest.ts';
+import { contextOf, expectedOf, weightsOf } from '../manifest.ts';
 import { Model, type ModelParts } from '../model.ts';
 import { type BrowserLoadOptions, checkBrowserOptions } from '../options.ts';
 import { createTokenizer } from '../tokenizer/index.ts';
 import type { WantedFile } from './download.ts';
 import { type Source, sourceOfTar, sourceOfUrl } from './source.ts';
-import { ableTargets, nothingRuns, type Rejected, threadsHere } from './targets.ts';
+import { nothingRuns, obstacleOf, type Rejected, threadsHere, wantedTargets } from './targets.ts';
 
 /** Prompt tokens of a step. */
 const CHUNK = 128;
@@ -37,23 +37,29 @@ export async function load(
 ): Promise<BrowserModel> {
   const { targets, threads, contextLength, memoryLimit, onProgress, signal, ...rest } = checkBrowserOptions(options);
   signal?.throwIfAborted();
-  const source = sourceOf(from, signal);
+  const wanted = wantedTargets(targets);
+  const source = sourceOf(from);
   onProgress?.({ stage: 'manifest' });
-  const { text, name } = await source.manifest();
-  const manifest = parseManifest(text, name);
+  const manifest = await source.manifest(signal);
   const context = contextOf(manifest, contextLength);
 
   onProgress?.({ stage: 'tokenizer' });
-  const tables = unpackTokenizer(await whole(source, { ...manifest.tokenizer, what: 'tokenizer' }));
+  const tables = unpackTokenizer(await whole(source, { ...manifest.tokenizer, what: 'tokenizer' }, signal));
   const tokenizer = createTokenizer(tables);
 
   const rejected: Rejected[] = [];
   let failure: BitnetError | undefined;
-  for await (const { target, entry } of ableTargets(manifest, targets, rejected)) {
-    const weights = weightsOf(manifest, entry);
+  for (const target of wanted) {
+    const entry = manifest.targets[target.id];
+    const reason = entry ? await obstacleOf(target, targets !== undefined) : 'the model was not compiled for it';
+    if (!entry || reason !== undefined) {
+      rejected.push({ target: target.id, reason: reason! });
+      continue;
+    }
+    const { file, bytes, sha256 } = weightsOf(manifest, entry);
     const engineOptions = {
       ...expectedOf(entry),
-      weightsBytes: weights.bytes,
+      weightsBytes: bytes,
       threads: threadsHere(threads),
       context,
       kv: rest.kv,
@@ -61,31 +67,37 @@ export async function load(
       chunk: rest.prefillChunk ?? CHUNK,
       ...(memoryLimit === undefined ? {} : { memoryLimit }),
     };
-    const program = await whole(source, { file: entry.library, sha256: entry.sha256, what: 'library' });
+    const program = await whole(source, { file: entry.library, sha256: entry.sha256, what: 'library' }, signal);
+    const weights = { file, bytes, sha256, what: 'weights' };
+    let opening = true;
     let reading = false;
     async function* watched() {
       let loaded = 0;
       reading = true;
-      for await (const piece of source.read({ ...weights, what: 'weights' })) {
-        signal?.throwIfAborted();
+      for await (const piece of source.read(weights, signal)) {
         loaded += piece.length;
-        onProgress?.({ stage: 'weights', loaded, total: weights.bytes });
+        onProgress?.({ stage: 'weights', target: target.id, loaded, total: bytes });
+        signal?.throwIfAborted();
         reading = false;
         yield piece;
         reading = true;
       }
       reading = false;
     }
+    // A GPU that is lost later is given them once more: then nobody waits for it, and nobody can stop it.
+    const pieces = { [Symbol.asyncIterator]: () => (opening ? watched() : source.read(weights)) };
     let engine: Engine;
     try {
-      const files = { program, weights: { [Symbol.asyncIterator]: watched } };
-      engine = await Engine.open((wake) => target.open(engineOptions, files, wake));
+      engine = await Engine.open((wake) => target.open(engineOptions, { program, weights: pieces }, wake, signal));
     } catch (error) {
+      signal?.throwIfAborted();
       // What could not be read, no target can.
-      if (!target.apart || reading || !(error instanceof BitnetError)) throw error;
+      if (reading || !(error instanceof BitnetError)) throw error;
       failure = error;
       rejected.push({ target: target.id, reason: error.message });
       continue;
+    } finally {
+      opening = false;
     }
     if (signal?.aborted) {
       await engine.dispose();
@@ -104,19 +116,23 @@ export async function load(
     };
     return new BrowserModel(parts, rejected);
   }
-  throw failure ?? nothingRuns(manifest, rejected);
+  throw nothingRuns(manifest, rejected, failure);
 }
 
-function sourceOf(from: string | URL | Blob | ArrayBuffer, signal: AbortSignal | undefined): Source {
-  if (typeof from === 'string' || from instanceof URL) return sourceOfUrl(from, signal);
+function sourceOf(from: string | URL | Blob | ArrayBuffer): Source {
+  if (typeof from === 'string' || from instanceof URL) return sourceOfUrl(from);
   if (from instanceof Blob) return sourceOfTar(from);
   if (from instanceof ArrayBuffer) return sourceOfTar(new Blob([from]));
   throw new BitnetError('load takes an address, a File or an ArrayBuffer');
 }
 
 /** All of a file, from the start of a buffer. */
-async function whole(source: Source, file: WantedFile): Promise<Uint8Array<ArrayBuffer>> {
+async function whole(
+  source: Source,
+  file: WantedFile,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array<ArrayBuffer>> {
   const pieces: Uint8Array<ArrayBuffer>[] = [];
-  for await (const piece of source.read(file)) pieces.push(piece);
+  for await (const piece of source.read(file, signal)) pieces.push(piece);
   return new Uint8Array(await new Blob(pieces).arrayBuffer());
 }

@@ -25,25 +25,31 @@ export class Store {
     return this.#get(`${sha256}/${index}`);
   }
 
-  /** Whether there was room for it. */
-  async keep(sha256: string, index: number, piece: Uint8Array<ArrayBuffer>): Promise<boolean> {
-    return this.#put(`${sha256}/${index}`, piece);
+  /** Keeps a piece, where there is room for it. */
+  async keep(sha256: string, index: number, piece: Uint8Array<ArrayBuffer>): Promise<void> {
+    await this.#put(`${sha256}/${index}`, piece);
   }
 
-  /** How many pieces a file has that was checked when it came; undefined where it is not here, or not all of it. */
-  async checked(sha256: string): Promise<number | undefined> {
-    const bytes = await this.#get(`${sha256}/checked`);
-    return bytes && Number(new TextDecoder().decode(bytes));
+  /** The digests of a file's pieces, where all of it has come and was what it should be. */
+  async digests(sha256: string): Promise<readonly string[] | undefined> {
+    const bytes = await this.#get(`${sha256}/digests`);
+    const digests = bytes && new TextDecoder().decode(bytes).split('\n');
+    return digests?.every((digest) => /^[0-9a-f]{64}$/.test(digest)) ? digests : undefined;
   }
 
-  async keepChecked(sha256: string, pieces: number): Promise<void> {
-    await this.#put(`${sha256}/checked`, new TextEncoder().encode(String(pieces)));
+  async keepDigests(sha256: string, digests: readonly string[]): Promise<void> {
+    await this.#put(`${sha256}/digests`, new TextEncoder().encode(digests.join('\n')));
   }
 
   /** Forgets a file. */
   async forget(sha256: string): Promise<void> {
-    await this.#cache?.delete(keyOf(`${sha256}/checked`));
-    for (let index = 0; await this.#cache?.delete(keyOf(`${sha256}/${index}`)); index++);
+    try {
+      for (const request of (await this.#cache?.keys()) ?? []) {
+        if (request.url.startsWith(keyOf(`${sha256}/`))) await this.#cache?.delete(request.url);
+      }
+    } catch {
+      // What cannot be reached is not found either.
+    }
   }
 
   /** A text that was kept under the address it came from. */
@@ -57,19 +63,30 @@ export class Store {
   }
 
   async #get(name: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
-    const response = await this.#cache?.match(keyOf(name));
-    return response && new Uint8Array(await response.arrayBuffer());
+    try {
+      const response = await this.#cache?.match(keyOf(name));
+      return response && new Uint8Array(await response.arrayBuffer());
+    } catch {
+      // The browser has lost what it had stored.
+      return undefined;
+    }
   }
 
-  async #put(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
+  async #put(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     try {
       await this.#cache?.put(keyOf(name), new Response(bytes));
-      return this.#cache !== undefined;
     } catch {
       // The origin's quota is used up: it works without.
-      return false;
     }
   }
 }
 
 const keyOf = (name: string): string => `${location.origin}/${NAME}/${name}`;
+
+/** What tells a stored piece from a damaged one: its SHA-256, computed by the browser; nothing where it does not, nor stores. */
+export async function digestOf(piece: Uint8Array<ArrayBuffer>): Promise<string> {
+  const { subtle } = globalThis.crypto;
+  if (!subtle) return '';
+  const digest = new Uint8Array(await subtle.digest('SHA-256', piece));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

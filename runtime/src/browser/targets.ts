@@ -1,9 +1,11 @@
-import type { Manifest, TargetEntry } from '../../../artifact/manifest.ts';
+import type { Manifest } from '../../../artifact/manifest.ts';
 import { BitnetError } from '../../../errors.ts';
 import type { NativeEngine } from '../addon.ts';
 import { openInThread } from '../portable/thread.ts';
 import { openWasm, type WasmFiles, type WasmOptions } from '../wasm/open.ts';
 import { whyNoWebGl } from '../webgl/context.ts';
+import { isFallback } from '../webgpu/device.ts';
+import { COMPILE } from './tar.ts';
 import { startThread, webGlThreads } from './threads.ts';
 
 /** What a browser may run, fastest first. */
@@ -12,57 +14,34 @@ export interface BrowserTarget {
   readonly id: string;
   /** Why this browser cannot run it, or should not unless that was asked for by name; undefined where nothing is in the way. */
   obstacle(asked: boolean): Promise<string | undefined>;
-  /** Whether another may do where this one does not open: it has memory, and a driver, of its own. */
-  readonly apart: boolean;
-  open(options: WasmOptions, files: WasmFiles, wake: (id: number) => void): Promise<NativeEngine>;
+  open(
+    options: WasmOptions,
+    files: WasmFiles,
+    wake: (id: number) => void,
+    signal: AbortSignal | undefined,
+  ): Promise<NativeEngine>;
 }
 
 /** (func (result v128) i32.const 0 i8x16.splat), which needs SIMD. */
+// biome-ignore format: sections of a module, one a line
 const SIMD = Uint8Array.of(
-  0,
-  97,
-  115,
-  109,
-  1,
-  0,
-  0,
-  0,
-  1,
-  5,
-  1,
-  96,
-  0,
-  1,
-  123,
-  3,
-  2,
-  1,
-  0,
-  10,
-  8,
-  1,
-  6,
-  0,
-  65,
-  0,
-  253,
-  15,
-  11,
+  0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00,
+  0x01, 0x05, 0x01, 0x60, 0x00, 0x01, 0x7b,
+  0x03, 0x02, 0x01, 0x00,
+  0x0a, 0x08, 0x01, 0x06, 0x00, 0x41, 0x00, 0xfd, 0x0f, 0x0b,
 );
 
 const wasm: BrowserTarget = {
   id: 'wasm-simd128',
-  apart: false,
   async obstacle() {
     if (typeof WebAssembly === 'undefined') return 'this browser has no WebAssembly';
     return WebAssembly.validate(SIMD) ? undefined : 'the WebAssembly of this browser has no SIMD';
   },
-  open: (options, files, wake) => openWasm(options, files, startThread, wake),
+  open: (options, files, wake, signal) => openWasm(options, files, startThread, wake, signal),
 };
 
 const webgpu: BrowserTarget = {
   id: 'webgpu',
-  apart: true,
   async obstacle(asked) {
     if (!navigator.gpu) {
       return isSecureContext
@@ -71,11 +50,11 @@ const webgpu: BrowserTarget = {
     }
     const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
     if (!adapter) return 'WebGPU reaches no GPU here';
-    return adapter.info.isFallbackAdapter && !asked ? 'what WebGPU reaches here is no GPU but the CPU' : undefined;
+    return isFallback(adapter) && !asked ? 'what WebGPU reaches here is no GPU but the CPU' : undefined;
   },
-  open(options, { program, weights }, wake) {
+  open(options, { program, weights }, wake, signal) {
     const start = { role: 'webgpu', program: new TextDecoder().decode(program), options } as const;
-    return openInThread(start, weights, options.weightsBytes, startThread, wake);
+    return openInThread(start, weights, options.weightsBytes, startThread, wake, signal);
   },
 };
 
@@ -85,12 +64,11 @@ const WEBGL_CHUNK = 32;
 /** The ternary matrices on a GPU, the rest in one thread: for browsers that have nothing better. */
 const webgl: BrowserTarget = {
   id: 'webgl',
-  apart: true,
   obstacle: async () => whyNoWebGl(),
-  async open({ threads, chunk, ...options }, { program, weights }, wake) {
+  async open({ threads, chunk, ...options }, { program, weights }, wake, signal) {
     const text = new TextDecoder().decode(program);
     const start = { role: 'webgl', program: text, options, chunk: Math.min(chunk, WEBGL_CHUNK) } as const;
-    return openInThread(start, weights, options.weightsBytes, await webGlThreads(), wake);
+    return openInThread(start, weights, options.weightsBytes, await webGlThreads(), wake, signal);
   },
 };
 
@@ -103,32 +81,37 @@ export interface Rejected {
   readonly reason: string;
 }
 
-/**
- * The targets that artifact and browser have, of those wanted, best first; `rejected` is told why others before them are none.
- * @throws BitnetError where one is wanted that is for no browser
- */
-export async function* ableTargets(
-  manifest: Manifest,
-  wanted: readonly string[] | undefined,
-  rejected: Rejected[],
-): AsyncGenerator<{ target: BrowserTarget; entry: TargetEntry }, void, void> {
-  for (const id of wanted ?? TARGETS.map(({ id }) => id)) {
-    const target = TARGETS.find((one) => one.id === id);
-    if (!target) {
+/** The targets to try, in order: those asked for, or all. @throws BitnetError where one is asked for that is for no browser */
+export function wantedTargets(asked: readonly string[] | undefined): readonly BrowserTarget[] {
+  return (
+    asked?.map((id) => {
+      const target = TARGETS.find((one) => one.id === id);
+      if (target) return target;
       throw new BitnetError(`there is no target ${id} for browsers, only ${TARGETS.map(({ id }) => id).join(', ')}`);
-    }
-    const entry = manifest.targets[id];
-    const reason = entry ? await target.obstacle(wanted !== undefined) : 'the model was not compiled for it';
-    if (entry && reason === undefined) yield { target, entry };
-    else rejected.push({ target: id, reason: reason! });
+    }) ?? TARGETS
+  );
+}
+
+/** Why this browser does not run a target; undefined where nothing is in the way. */
+export async function obstacleOf(target: BrowserTarget, asked: boolean): Promise<string | undefined> {
+  try {
+    return await target.obstacle(asked);
+  } catch (cause) {
+    return `this browser says: ${(cause as Error).message}`;
   }
 }
 
-/** That nothing is left to run. */
-export function nothingRuns(manifest: Manifest, rejected: readonly Rejected[]): BitnetError {
+/** That nothing is left to run: where one target was tried only, what `failure` says of it. */
+export function nothingRuns(
+  manifest: Manifest,
+  rejected: readonly Rejected[],
+  failure: BitnetError | undefined,
+): BitnetError {
+  if (failure && rejected.length === 1) return failure;
   const reasons = rejected.map(({ target, reason }) => `${target} (${reason})`).join(', ');
   return new BitnetError(`this browser runs none of the targets of ${manifest.model.name}: ${reasons}`, {
-    hint: `Compile it for one: bitnet compile MODEL --target ${TARGETS.map(({ id }) => id).join()} --web DIR.`,
+    hint: failure ? failure.hint : `${COMPILE}.`,
+    cause: failure,
   });
 }
 
@@ -138,7 +121,8 @@ export function nothingRuns(manifest: Manifest, rejected: readonly Rejected[]): 
  * @throws BitnetError where more than one is asked for, and the page may not have them
  */
 export function threadsHere(asked: number | undefined): number {
-  if (crossOriginIsolated) return asked ?? Math.min(8, Math.max(2, Math.ceil(navigator.hardwareConcurrency / 2)));
+  const counted = navigator.hardwareConcurrency;
+  if (crossOriginIsolated) return asked ?? Math.min(8, counted, Math.max(2, Math.ceil(counted / 2)));
   if (asked === undefined || asked === 1) return 1;
   throw new BitnetError(
     `${asked} threads were asked for, and this page may have one: it is not cross-origin isolated`,

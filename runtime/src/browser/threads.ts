@@ -10,7 +10,7 @@ function workersOf<Start extends { readonly role: string }>(script: string): Sta
   return (start, receive, fail) => {
     const worker = new Worker(url, { name: `bitnet ${start.role}` });
     worker.onmessage = ({ data }) => receive(data as FromServer);
-    worker.onerror = ({ message }) => fail(new Error(message || 'a thread of the model could not be started'));
+    worker.onerror = ({ message }) => fail(message ? new Error(message) : notStarted());
     worker.postMessage(start);
     return {
       post: (message, transfer) => worker.postMessage(message, transfer),
@@ -20,6 +20,11 @@ function workersOf<Start extends { readonly role: string }>(script: string): Sta
     };
   };
 }
+
+const notStarted = (): BitnetError =>
+  new BitnetError('a thread of the model could not be started', {
+    hint: 'Where the page has a Content-Security-Policy, it needs "worker-src blob:" and "script-src \'wasm-unsafe-eval\'".',
+  });
 
 let workers: StartThread<EngineStart | HelperStart | WebGpuStart> | undefined;
 

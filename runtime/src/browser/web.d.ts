@@ -15,6 +15,7 @@ interface Cache {
   match(url: string): Promise<Response | undefined>;
   put(url: string, response: Response): Promise<void>;
   delete(url: string): Promise<boolean>;
+  keys(): Promise<readonly { readonly url: string }[]>;
 }
 
 /** Not there where the page's origin is not trustworthy. */

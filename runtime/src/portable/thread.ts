@@ -39,16 +39,24 @@ export type Pieces = AsyncIterable<Uint8Array<ArrayBuffer>>;
 const PIECES_UNDER_WAY = 4;
 
 /** What of the messages of an engine's thread comes before there is an engine, and the engine then. */
-export class Server {
+class Server {
+  readonly #help: (starts: readonly object[]) => void;
   readonly #come: FromServer[] = [];
   #engine: RemoteEngine | undefined;
   #again: () => void = () => {};
   #error: Error | undefined;
   #look = () => {};
 
+  /** `help` starts the threads that help it. */
+  constructor(help: (starts: readonly object[]) => void) {
+    this.#help = help;
+  }
+
   /** To be called with each message of the thread. */
   readonly receive = (message: FromServer): void => {
     if (message.type === 'again') this.#again();
+    else if (message.type === 'helpers') this.#startHelpers(message.starts);
+    else if (message.type === 'failed') this.fail(new BitnetError(message.error, { hint: message.hint }));
     else if (this.#engine && message.type !== 'stored') this.#engine.receive(message as FromEngine);
     else {
       this.#come.push(message);
@@ -56,23 +64,32 @@ export class Server {
     }
   };
 
-  /** To be called with the error that the thread, or a helper of it, has ended with. */
+  /** To be called with the error that the thread, or a helper of it, has ended with, or that ends it. */
   readonly fail = (error: Error): void => {
     this.#error ??= error;
     this.#look();
     this.#engine?.fail(error);
   };
 
+  #startHelpers(starts: readonly object[]): void {
+    if (this.#error) return;
+    try {
+      this.#help(starts);
+    } catch (error) {
+      this.fail(error as Error);
+    }
+  }
+
   /** The next message, of that type. @throws BitnetError where the engine has failed instead, and what its thread has ended with */
-  async next<Type extends FromServer['type']>(type: Type): Promise<Extract<FromServer, { type: Type }>> {
-    while (this.#come.length === 0) {
+  async #next<Type extends FromServer['type']>(type: Type): Promise<Extract<FromServer, { type: Type }>> {
+    for (;;) {
       if (this.#error) throw this.#error;
+      if (this.#come.length > 0) break;
       await new Promise<void>((resolve) => {
         this.#look = resolve;
       });
     }
     const message = this.#come.shift()!;
-    if (message.type === 'failed') throw new BitnetError(message.error, message.hint ? { hint: message.hint } : {});
     if (message.type !== type) throw new Error(`the engine's thread says ${message.type}, not ${type}`);
     return message as Extract<FromServer, { type: Type }>;
   }
@@ -90,7 +107,7 @@ export class Server {
   ): Promise<RemoteEngine> {
     await this.#feed(thread, weights, weightsBytes);
     thread.post({ type: 'loaded' }, []);
-    const { facts } = await this.next('ready');
+    const { facts } = await this.#next('ready');
     const line: Line = { post: (message) => thread.post(message, []), hold: (held) => thread.hold(held), end };
     this.#engine = new RemoteEngine(facts, line, wake);
     this.#again = async () => {
@@ -109,11 +126,12 @@ export class Server {
     let sent = 0;
     let under = 0;
     for await (const bytes of weights) {
+      if (this.#error) throw this.#error;
       sent += bytes.length;
       if (sent > weightsBytes) break;
       thread.post({ type: 'weights', bytes }, [bytes.buffer]);
       if (++under < PIECES_UNDER_WAY) continue;
-      await this.next('stored');
+      await this.#next('stored');
       under--;
     }
     if (sent !== weightsBytes) {
@@ -122,27 +140,42 @@ export class Server {
         hint: 'The artifact is damaged: compile the model again.',
       });
     }
-    for (; under > 0; under--) await this.next('stored');
+    for (; under > 0; under--) await this.#next('stored');
   }
 }
 
 /**
- * Opens a model whose engine is in a thread of its own, without helpers. The weights may be read again.
- * @throws BitnetError where there are not `weightsBytes` of them, or the engine fails
+ * Opens a model whose engine is in a thread of its own, with the helpers that it asks for. The weights may be read again.
+ * @throws BitnetError where there are not `weightsBytes` of them, or the engine fails; an error where the signal is aborted before
  */
-export async function openInThread<Start>(
+export async function openInThread<Start extends object>(
   start: Start,
   weights: Pieces,
   weightsBytes: number,
   startThread: StartThread<Start>,
   wake: (id: number) => void,
+  signal?: AbortSignal,
 ): Promise<RemoteEngine> {
-  const server = new Server();
+  const started: Thread[] = [];
+  const end = async () => void (await Promise.all(started.map((thread) => thread.end())));
+  const server = new Server((starts) => {
+    for (const one of starts as readonly Start[]) {
+      const helper = startThread(one, () => {}, server.fail);
+      helper.hold(false);
+      started.push(helper);
+    }
+  });
   const thread = startThread(start, server.receive, server.fail);
+  started.push(thread);
+  const leave = () => server.fail(new Error('opening the model was aborted'));
+  signal?.addEventListener('abort', leave);
   try {
-    return await server.open(thread, weights, weightsBytes, () => thread.end(), wake);
+    return await server.open(thread, weights, weightsBytes, end, wake);
   } catch (error) {
-    await thread.end();
+    server.fail(error as Error);
+    await end();
     throw error;
+  } finally {
+    signal?.removeEventListener('abort', leave);
   }
 }

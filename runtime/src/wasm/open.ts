@@ -1,5 +1,5 @@
 import type { NativeEngine, NativeOpenOptions } from '../addon.ts';
-import { type Pieces, Server, type StartThread, type Thread } from '../portable/thread.ts';
+import { openInThread, type Pieces, type StartThread } from '../portable/thread.ts';
 import { compileProgram } from './program.ts';
 import type { EngineStart, HelperStart } from './serve.ts';
 
@@ -24,27 +24,12 @@ export async function openWasm(
   { program, weights }: WasmFiles,
   startThread: StartThread<EngineStart | HelperStart>,
   wake: (id: number) => void,
+  signal?: AbortSignal,
 ): Promise<NativeEngine> {
   const { module } = await compileProgram(program);
   const { key, kernels, weightsBytes, threads, context, kv, sequences, chunk, memoryLimit } = options;
   const limit = memoryLimit === undefined ? {} : { memoryLimit };
   const own = { weightsBytes, threads, context, kv, sequences, ...limit, expected: { key, kernels } };
-
-  const started: Thread[] = [];
-  const end = async () => void (await Promise.all(started.map((thread) => thread.end())));
-  const server = new Server();
-  const thread = startThread({ role: 'engine', module, options: own, chunk }, server.receive, server.fail);
-  started.push(thread);
-  try {
-    const { starts } = await server.next('helpers');
-    for (const start of starts as readonly HelperStart[]) {
-      const helper = startThread(start, () => {}, server.fail);
-      helper.hold(false);
-      started.push(helper);
-    }
-    return await server.open(thread, weights, weightsBytes, end, wake);
-  } catch (error) {
-    await end();
-    throw error;
-  }
+  const start = { role: 'engine', module, options: own, chunk } as const;
+  return openInThread(start, weights, weightsBytes, startThread, wake, signal);
 }

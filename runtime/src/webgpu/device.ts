@@ -39,12 +39,16 @@ export const noGpu = (): BitnetError =>
     hint: 'It needs a driver: on Linux one for Vulkan, and its loader (apt-get install libvulkan1).',
   });
 
-/** What a GPU is called, as far as it says. */
+/** Whether an adapter is no GPU. Browsers of before 2025 say so of the adapter itself. */
+export const isFallback = (adapter: GPUAdapter & { readonly isFallbackAdapter?: boolean }): boolean =>
+  (adapter.info as GPUAdapterInfo | undefined)?.isFallbackAdapter ?? adapter.isFallbackAdapter ?? false;
+
+/** What a GPU is called, as far as it says: browsers of before 2025 may say nothing. */
 export const nameOf = ({
   vendor,
   architecture,
   description,
-}: Pick<GPUAdapterInfo, 'vendor' | 'architecture' | 'description'>): string =>
+}: Partial<Pick<GPUAdapterInfo, 'vendor' | 'architecture' | 'description'>> = {}): string =>
   description || [vendor, architecture].filter(Boolean).join(' ') || 'a GPU';
 
 /**
@@ -72,7 +76,7 @@ export async function openDevice(gpu: GPU, without: readonly Flag[] = []): Promi
     name: nameOf(adapter.info),
     flags,
     fuses: await fuses(device),
-    fallback: adapter.info.isFallbackAdapter,
+    fallback: isFallback(adapter),
     maxBinding: Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize),
     maxBuffer: device.limits.maxBufferSize,
   };
