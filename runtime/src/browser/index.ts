@@ -1,3 +1,5 @@
+// Models are AsyncDisposable, which the libraries of few projects know.
+/// <reference lib="esnext.disposable" preserve="true" />
 export type { Manifest } from '../../../artifact/manifest.ts';
 export { BitnetError } from '../../../errors.ts';
 export type { BenchmarkResult, BenchmarkRow, MachineLimits } from '../benchmark.ts';
