@@ -132,6 +132,21 @@ if (executable === undefined || unbuilt !== undefined) {
     await page.context().close();
   });
 
+  pages('what there is no room to store is downloaded each time', async () => {
+    const { page, server } = await visit(false);
+    const session = await page.context().newCDPSession(page);
+    const { origin } = new URL(page.url());
+    await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: PIECE + (2 << 20) });
+    for (const ranges of [[undefined], [`bytes=${PIECE}-`]]) {
+      server.requests.length = 0;
+      assert.is((await ask<Loaded>(page, 'load', '/model')).error, undefined);
+      const asked = weightRequests(server).map(({ range }) => range);
+      assert.equal(asked, ranges);
+    }
+    assert.equal(await tell(page), greedy.slice(0, 8));
+    await page.context().close();
+  });
+
   pages('a download that breaks off goes on where it was, and so does one that was left', async () => {
     for (const faults of [{ noRanges: true }, { longestRange: 3 << 20, busy: 1 }, { gzip: true }]) {
       const { page, server } = await visit(false);
