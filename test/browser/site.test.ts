@@ -1,9 +1,12 @@
 // The page that `bitnet compile --web` writes, in headless Chromium: loaded, talked to by keyboard, stopped, and used offline.
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
+import { packTokenizer, unpackTokenizer } from '../../artifact/tokenizer/file.ts';
 import { packageRoot } from '../../package-root.ts';
 import { invoke } from '../cli/invoke.ts';
 import { skip, testBeds } from '../support/beds.ts';
@@ -12,6 +15,21 @@ import { findChromium, launchChromium, SWIFTSHADER } from './chromium.ts';
 import { StaticServer } from './server.ts';
 
 const TARGET = 'wasm-simd128';
+
+const TEMPLATE =
+  '{% for message in messages %}{{ message.role }} said: {{ message.content }}\n{% endfor %}assistant said:';
+
+/** Copies an artifact, and gives it a template for conversations. */
+function withTemplate(from: string, to: string): void {
+  cpSync(from, to, { recursive: true });
+  const tables = unpackTokenizer(new Uint8Array(readFileSync(join(from, 'tokenizer.bin'))));
+  const bytes = packTokenizer({ ...tables, scalars: { ...tables.scalars, chatTemplate: TEMPLATE } });
+  const manifest = JSON.parse(readFileSync(join(from, 'manifest.json'), 'utf8'));
+  manifest.tokenizer.sha256 = createHash('sha256').update(bytes).digest('hex');
+  writeFileSync(join(to, 'tokenizer.bin'), bytes);
+  writeFileSync(join(to, 'manifest.json'), JSON.stringify(manifest));
+}
+
 const site = suite('the page for browsers');
 const executable = findChromium();
 const unbuilt = (await testBeds()).absent.find(({ target }) => target.id === TARGET)?.reason;
@@ -148,6 +166,36 @@ if (executable === undefined || unbuilt !== undefined) {
           "caches.open('page').then((cache) => cache.keys()).then((all) => all.map(({ url }) => new URL(url).pathname))",
         );
         assert.equal([...new Set(kept)].sort(), ['/', '/main.js', '/style.css']);
+      });
+    },
+  );
+
+  site(
+    'has a conversation with a model that has a template for it, and gives back what was too long to send',
+    async () => {
+      await visit(new StaticServer({ '/': web }, false), [], [], async (page, address) => {
+        await factsOf(page);
+        withTemplate(join(web, 'model'), join(web, 'chat'));
+        await page.goto(`${address}/?model=./chat/`);
+        await factsOf(page);
+        const [box, send] = [page.getByLabel('Your message'), page.getByRole('button', { name: 'Send' })];
+        assert.ok(await send.isDisabled());
+        for (const message of ['Hello', 'And then?']) {
+          await box.fill(message);
+          await box.press('Enter');
+          await page.waitForFunction("document.querySelector('[role=log] p:last-child').textContent.length > 20");
+          assert.is(await box.inputValue(), '');
+          await box.press('Escape');
+          await page.getByRole('button', { name: 'Send' }).waitFor();
+        }
+        const said = await page.locator('[role=log] .user').allTextContents();
+        assert.equal(said, ['Hello', 'And then?']);
+        const long = 'a b c d e f g '.repeat(1000);
+        await box.fill(long);
+        await box.press('Enter');
+        assert.match((await page.getByRole('alert').textContent())!, /the prompt has \d+ tokens, .*\. Shorten it/);
+        assert.is(await box.inputValue(), long);
+        assert.is(await page.locator('[role=log] p').count(), 4);
       });
     },
   );
