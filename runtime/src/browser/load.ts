@@ -8,6 +8,7 @@ import { createTokenizer } from '../tokenizer/index.ts';
 import type { WantedFile } from './download.ts';
 import { type Source, sourceOfTar, sourceOfUrl } from './source.ts';
 import { nothingRuns, obstacleOf, type Rejected, threadsHere, wantedTargets } from './targets.ts';
+import { Weights } from './weights.ts';
 
 /** Prompt tokens of a step. */
 const CHUNK = 128;
@@ -68,36 +69,20 @@ export async function load(
       ...(memoryLimit === undefined ? {} : { memoryLimit }),
     };
     const program = await whole(source, { file: entry.library, sha256: entry.sha256, what: 'library' }, signal);
-    const weights = { file, bytes, sha256, what: 'weights' };
-    let opening = true;
-    let reading = false;
-    async function* watched() {
-      let loaded = 0;
-      reading = true;
-      for await (const piece of source.read(weights, signal)) {
-        loaded += piece.length;
-        onProgress?.({ stage: 'weights', target: target.id, loaded, total: bytes });
-        signal?.throwIfAborted();
-        reading = false;
-        yield piece;
-        reading = true;
-      }
-      reading = false;
-    }
-    // A GPU that is lost later is given them once more: then nobody waits for it, and nobody can stop it.
-    const pieces = { [Symbol.asyncIterator]: () => (opening ? watched() : source.read(weights)) };
+    const told = (loaded: number) => onProgress?.({ stage: 'weights', target: target.id, loaded, total: bytes });
+    const weights = new Weights(source, { file, bytes, sha256, what: 'weights' }, told, signal);
     let engine: Engine;
     try {
-      engine = await Engine.open((wake) => target.open(engineOptions, { program, weights: pieces }, wake, signal));
+      engine = await Engine.open((wake) => target.open(engineOptions, { program, weights }, wake, signal));
     } catch (error) {
       signal?.throwIfAborted();
       // What could not be read, no target can.
-      if (reading || !(error instanceof BitnetError)) throw error;
+      if (weights.awaited || !(error instanceof BitnetError)) throw error;
       failure = error;
       rejected.push({ target: target.id, reason: error.message });
       continue;
     } finally {
-      opening = false;
+      weights.opening = false;
     }
     if (signal?.aborted) {
       await engine.dispose();
