@@ -93,6 +93,33 @@ if (executable === undefined || unbuilt !== undefined) {
     });
   }
 
+  pages('a browser that shares no memory gives one thread, and one that has little of it a smaller one', async () => {
+    const little = 2048;
+    const memory = `
+      const { Memory } = WebAssembly;
+      WebAssembly.Memory = class extends Memory {
+        constructor(descriptor) {
+          if (descriptor.maximum > ${little}) throw new RangeError('could not allocate memory');
+          super(descriptor);
+        }
+      };`;
+    const { address } = await serve(true);
+    const page = await openPage(browser, address, memory);
+    await page.evaluate('delete globalThis.SharedArrayBuffer');
+    const { error, threads } = await ask<Loaded>(page, 'load', '/model', { targets: [TARGET] });
+    assert.is(error, undefined);
+    assert.is(threads, 1);
+    assert.equal(await tell(page), greedy.slice(0, 8));
+    const said = async (options: object) =>
+      (await ask<Loaded>(page, 'load', '/model', { targets: [TARGET], ...options })).error!;
+    assert.match(await said({ threads: 2 }), /this page may have one: this browser has no SharedArrayBuffer/);
+    const [, most] = /there is no room for a KV cache .* there may be (\d+) MiB at most/.exec(
+      await said({ sequences: 64, contextLength: 1024 }),
+    )!;
+    assert.ok(Number(most) <= little / 16 && Number(most) > little / 32);
+    await page.context().close();
+  });
+
   pages('a second visit downloads no weights, and needs no network', async () => {
     const { page, server } = await visit(false);
     await ask(page, 'load', '/model');

@@ -48,7 +48,7 @@ async function executorOf(
   context: number,
   options: Record<string, string>,
 ) {
-  const memory = newMemory();
+  const { memory } = newMemory();
   const bytes = readFileSync(weights);
   const executor = new WasmExecutor(new Library(module, memory), {
     weightsBytes: bytes.length,
@@ -77,7 +77,7 @@ async function selfTest([library, weights]: readonly string[]): Promise<Buffer> 
 
 async function list([library]: readonly string[]): Promise<Buffer> {
   return ofBoth(library!, (module) => {
-    const { kernels } = new Library(module, newMemory()).info;
+    const { kernels } = new Library(module, newMemory().memory).info;
     return lines(kernels.map(({ name, m, k, maxTokens, scratchBytes }) => ({ name, m, k, maxTokens, scratchBytes })));
   });
 }
@@ -129,7 +129,7 @@ async function kernel([library, name, input, output]: readonly string[]): Promis
 }
 
 function runKernel(module: WebAssembly.Module, name: string, input: Buffer, last: number): Buffer {
-  const memory = newMemory();
+  const { memory } = newMemory();
   const library = new Library(module, memory);
   const kernel = library.info.kernels.find((one) => one.name === name);
   if (!kernel) throw new Error(`there is no kernel ${name}`);

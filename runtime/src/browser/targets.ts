@@ -116,18 +116,20 @@ export function nothingRuns(
 }
 
 /**
- * Threads that a model runs on unless it is told otherwise: half of what the browser counts, which are hyperthreads, and where
- * pages of other origins may share the process, one.
+ * Threads that a model runs on unless it is told otherwise: half of what the browser counts, which are hyperthreads, and one
+ * where pages of other origins may share the process, or the browser, as WebKitGTK does, shares no memory between threads.
  * @throws BitnetError where more than one is asked for, and the page may not have them
  */
 export function threadsHere(asked: number | undefined): number {
   const counted = navigator.hardwareConcurrency;
-  if (crossOriginIsolated) return asked ?? Math.min(8, counted, Math.max(2, Math.ceil(counted / 2)));
+  const shared = typeof SharedArrayBuffer === 'function';
+  if (crossOriginIsolated && shared) return asked ?? Math.min(8, counted, Math.max(2, Math.ceil(counted / 2)));
   if (asked === undefined || asked === 1) return 1;
-  throw new BitnetError(
-    `${asked} threads were asked for, and this page may have one: it is not cross-origin isolated`,
-    {
-      hint: 'Serve it with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp.',
-    },
-  );
+  const [reason, hint] = crossOriginIsolated
+    ? ['this browser has no SharedArrayBuffer', 'Leave threads out, and there are as many as there may be.']
+    : [
+        'it is not cross-origin isolated',
+        'Serve it with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp.',
+      ];
+  throw new BitnetError(`${asked} threads were asked for, and this page may have one: ${reason}`, { hint });
 }

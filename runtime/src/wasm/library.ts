@@ -10,10 +10,22 @@ const FIRST_PAGES = 32;
 /** Of each thread. */
 const STACK_BYTES = 1 << 20;
 
-/** Memory that a program and its threads share; it grows to so many bytes at most. */
-export function newMemory(bytes = MOST_BYTES): WebAssembly.Memory {
-  const maximum = Math.max(FIRST_PAGES, Math.floor(Math.min(bytes, MOST_BYTES) / PAGE));
-  return new WebAssembly.Memory({ initial: FIRST_PAGES, maximum, shared: true });
+/**
+ * Memory that a program and its threads share, and how many bytes it grows to at most: so many, or fewer where there are not
+ * so many addresses in a row, as on phones.
+ * @throws BitnetError where there is no memory at all
+ */
+export function newMemory(bytes = MOST_BYTES): { readonly memory: WebAssembly.Memory; readonly most: number } {
+  const wanted = Math.min(bytes, MOST_BYTES);
+  for (let maximum = Math.floor(wanted / PAGE); ; maximum = Math.floor(maximum * 0.75)) {
+    try {
+      const pages = Math.max(FIRST_PAGES, maximum);
+      const memory = new WebAssembly.Memory({ initial: FIRST_PAGES, maximum: pages, shared: true });
+      return { memory, most: Math.min(wanted, pages * PAGE) };
+    } catch (cause) {
+      if (maximum <= FIRST_PAGES) throw noRoom('the program', FIRST_PAGES * PAGE, undefined, cause);
+    }
+  }
 }
 
 /** Memory that is handed out from the bottom up and never given back: it goes with the model. */
@@ -34,11 +46,11 @@ export class Arena {
     const address = Math.ceil(this.#end / 64) * 64;
     const end = address + bytes;
     const missing = Math.ceil((end - this.memory.buffer.byteLength) / PAGE);
+    if (end > this.#most) throw noRoom(what, end, this.#most);
     try {
-      if (end > this.#most) throw new RangeError('more than there may be');
       if (missing > 0) this.memory.grow(missing);
     } catch (cause) {
-      throw noRoom(what, end, this.#most, cause);
+      throw noRoom(what, end, undefined, cause);
     }
     this.#end = end;
     return address;

@@ -27,8 +27,8 @@ export function serveWasm(
   breathe: () => Promise<void>,
 ): (message: ToServer) => void {
   const load = () => {
-    const memory = newMemory(options.memoryLimit);
-    const executor = new WasmExecutor(new Library(module, memory), options);
+    const { memory, most } = newMemory(options.memoryLimit);
+    const executor = new WasmExecutor(new Library(module, memory), { ...options, memoryLimit: most });
     const places = executor.team.places(executor.arena);
     const starts = places.map((place): HelperStart => ({ role: 'helper', module, memory, place }));
     post({ type: 'helpers', starts }, []);
