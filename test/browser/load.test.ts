@@ -287,6 +287,11 @@ if (executable === undefined || unbuilt !== undefined) {
     ] as const) {
       assert.match((await ask<Loaded>(page, 'loadBytes', file, 'file')).error!, error);
     }
+    // In Firefox's words, which end with a full stop.
+    await page.evaluate(
+      "globalThis.fetch = () => Promise.reject(new TypeError('NetworkError when attempting to fetch.'))",
+    );
+    assert.match((await said('/nowhere', {}))!, /cannot be read: NetworkError when attempting to fetch$/);
     server.faults.headers = { 'Content-Security-Policy': "worker-src 'self'" };
     await again(page);
     const refused = await ask<Loaded>(page, 'load', '/model', { targets: [TARGET] });

@@ -147,6 +147,13 @@ if (executable === undefined) {
     await page.context().close();
   });
 
+  pages('where threads have no WebGPU that is said', async () => {
+    const page = await visit('delete WorkerNavigator.prototype.gpu;');
+    const { error } = await ask<Loaded>(page, 'load', '/small', options);
+    assert.is(error, 'this browser has WebGPU for pages, but not for their threads');
+    await page.context().close();
+  });
+
   pages('a browser that says nothing of its GPU will do', async () => {
     const page = await visit(OLD);
     await page.evaluate(OLD);

@@ -1,5 +1,6 @@
 import { BitnetError } from '../../../errors.ts';
 import { finishInSlices } from '../../../slices.ts';
+import { saidOf } from './said.ts';
 import { Sha256 } from './sha256.ts';
 import { digestOf, PIECE_BYTES, Store } from './store.ts';
 
@@ -89,7 +90,7 @@ async function* fetched(
       signal?.throwIfAborted();
       if (cause instanceof BitnetError) throw cause;
       if (++failures === ATTEMPTS) {
-        throw new BitnetError(`${url} cannot be downloaded: ${(cause as Error).message}`, {
+        throw new BitnetError(`${url} cannot be downloaded: ${saidOf(cause)}`, {
           hint: 'What has come is kept: load the model again to go on from there.',
           cause,
         });

@@ -3,6 +3,7 @@ import { BitnetError } from '../../../errors.ts';
 import { finishInSlices } from '../../../slices.ts';
 import { parseManifest } from '../manifest.ts';
 import { answerOf, download, type WantedFile } from './download.ts';
+import { saidOf } from './said.ts';
 import { Sha256 } from './sha256.ts';
 import { PIECE_BYTES, Store } from './store.ts';
 import { bytesOf, filesInTar, TAR_HINT } from './tar.ts';
@@ -53,7 +54,7 @@ async function textAt(url: string, signal: AbortSignal | undefined): Promise<str
 }
 
 const unreachable = (url: string, cause: Error): BitnetError =>
-  new BitnetError(`${url} cannot be read: ${cause.message}`, {
+  new BitnetError(`${url} cannot be read: ${saidOf(cause)}`, {
     hint: 'Is there a network, and does a server of another origin allow this page to read it (CORS)?',
     cause,
   });

@@ -1,4 +1,5 @@
 import { BitnetError } from '../../../errors.ts';
+import { saidOf } from './said.ts';
 
 const BLOCK = 512;
 /** Far more than an artifact has: whoever sends more means no good. */
@@ -48,7 +49,7 @@ export async function bytesOf(file: Blob): Promise<Uint8Array<ArrayBuffer>> {
   try {
     return new Uint8Array(await file.arrayBuffer());
   } catch (cause) {
-    throw new BitnetError(`the file cannot be read: ${(cause as Error).message}`, {
+    throw new BitnetError(`the file cannot be read: ${saidOf(cause)}`, {
       hint: 'Is it a folder, or has it been moved or changed since it was chosen? Choose it once more.',
       cause,
     });

@@ -5,6 +5,7 @@ import { openInThread } from '../portable/thread.ts';
 import { openWasm, type WasmFiles, type WasmOptions } from '../wasm/open.ts';
 import { whyNoWebGl } from '../webgl/context.ts';
 import { isFallback } from '../webgpu/device.ts';
+import { saidOf } from './said.ts';
 import { COMPILE } from './tar.ts';
 import { startThread, webGlThreads } from './threads.ts';
 
@@ -97,7 +98,7 @@ export async function obstacleOf(target: BrowserTarget, asked: boolean): Promise
   try {
     return await target.obstacle(asked);
   } catch (cause) {
-    return `this browser says: ${(cause as Error).message}`;
+    return `this browser says: ${saidOf(cause)}`;
   }
 }
 
@@ -129,7 +130,7 @@ export function threadsHere(asked: number | undefined): number {
     ? ['this browser has no SharedArrayBuffer', 'Leave threads out, and there are as many as there may be.']
     : [
         'it is not cross-origin isolated',
-        'Serve it with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp.',
+        'Serve it by https or from localhost, with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp.',
       ];
   throw new BitnetError(`${asked} threads were asked for, and this page may have one: ${reason}`, { hint });
 }

@@ -3,6 +3,7 @@ import type { FromServer, StartThread } from '../portable/thread.ts';
 import type { EngineStart, HelperStart } from '../wasm/serve.ts';
 import type { WebGlStart } from '../webgl/serve.ts';
 import type { WebGpuStart } from '../webgpu/serve.ts';
+import { saidOf } from './said.ts';
 
 /** What starts Web Workers that run a script, to which `start` is the first message. */
 function workersOf<Start extends { readonly role: string }>(script: string): StartThread<Start> {
@@ -45,7 +46,7 @@ export async function webGlThreads(): Promise<StartThread<WebGlStart>> {
     webGlWorkers ??= workersOf((await import('./browser-webgl.js')).default);
     return webGlWorkers;
   } catch (cause) {
-    throw new BitnetError(`what runs models on WebGL cannot be fetched: ${(cause as Error).message}`, {
+    throw new BitnetError(`what runs models on WebGL cannot be fetched: ${saidOf(cause)}`, {
       hint: 'The file browser-webgl.js belongs beside the one that imports it.',
       cause,
     });

@@ -16,7 +16,7 @@ scope.onmessage = ({ data }) => {
   const post = (message: unknown, transfer: readonly ArrayBuffer[]) => scope.postMessage(message, transfer);
   const receive =
     start.role === 'webgpu'
-      ? serveWebGpu(navigator.gpu!, start, post, setImmediate)
+      ? serveWebGpu(navigator.gpu, start, post, setImmediate)
       : serveWasm(start, post, setImmediate);
   scope.onmessage = ({ data }) => receive(data as ToServer);
 };

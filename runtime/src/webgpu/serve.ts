@@ -16,7 +16,7 @@ export interface WebGpuStart {
 
 /** Runs the engine in this thread: its weights go to the GPU as they come. Returns what takes the messages. */
 export function serveWebGpu(
-  gpu: GPU,
+  gpu: GPU | undefined,
   { program, options }: WebGpuStart,
   post: (message: FromServer, transfer: readonly ArrayBuffer[]) => void,
   breathe: () => Promise<void>,
@@ -25,6 +25,7 @@ export function serveWebGpu(
   let ready = false;
   const open = async () => {
     if (ready) feed = new Feed(post);
+    if (!gpu) throw new BitnetError('this browser has WebGPU for pages, but not for their threads');
     const device = await openDevice(gpu);
     if (ready) post({ type: 'again' }, []);
     return openWebGpu(device, options, program, feed, () => {});
