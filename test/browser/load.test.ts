@@ -297,6 +297,12 @@ if (executable === undefined || unbuilt !== undefined) {
     const refused = await ask<Loaded>(page, 'load', '/model', { targets: [TARGET] });
     assert.match(refused.error!, /a thread of the model could not be started/);
     assert.match(refused.hint!, /worker-src blob:/);
+    await page.evaluate("globalThis.Worker = function () { throw new DOMException('The operation is insecure.') }");
+    const thrown = await ask<Loaded>(page, 'load', '/model', { targets: [TARGET] });
+    assert.equal([thrown.error, thrown.own], [refused.error, true]);
+    server.faults.headers = { 'Content-Security-Policy': "script-src 'self' blob:" };
+    await again(page);
+    assert.match((await ask<Loaded>(page, 'load', '/model', { targets: [TARGET] })).hint!, /'wasm-unsafe-eval'/);
     await page.context().close();
   });
 }

@@ -9,7 +9,7 @@ import { saidOf } from './said.ts';
 function workersOf<Start extends { readonly role: string }>(script: string): StartThread<Start> {
   const url = URL.createObjectURL(new Blob([script], { type: 'text/javascript' }));
   return (start, receive, fail) => {
-    const worker = new Worker(url, { name: `bitnet ${start.role}` });
+    const worker = newWorker(url, `bitnet ${start.role}`);
     worker.onmessage = ({ data }) => receive(data as FromServer);
     worker.onerror = ({ message }) => fail(message ? new Error(message) : notStarted());
     worker.postMessage(start);
@@ -22,8 +22,18 @@ function workersOf<Start extends { readonly role: string }>(script: string): Sta
   };
 }
 
-const notStarted = (): BitnetError =>
+/** Where a page may have none, some browsers throw, as WebKit does, and others tell the worker's `onerror`. */
+function newWorker(url: string, name: string): Worker {
+  try {
+    return new Worker(url, { name });
+  } catch (cause) {
+    throw notStarted(cause);
+  }
+}
+
+const notStarted = (cause?: unknown): BitnetError =>
   new BitnetError('a thread of the model could not be started', {
+    cause,
     hint: 'Where the page has a Content-Security-Policy, it needs "worker-src blob:" and "script-src \'wasm-unsafe-eval\'".',
   });
 

@@ -51,7 +51,7 @@ async function compiled(bytes: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Mod
     return await WebAssembly.compile(bytes);
   } catch (cause) {
     throw new BitnetError(`this WebAssembly does not take the program: ${(cause as Error).message}`, {
-      hint: 'It needs fixed-width SIMD and threads: Node 20, Chrome 91, Firefox 89 or Safari 16.4, or a later one.',
+      hint: 'It needs fixed-width SIMD and threads: Node 20, Chrome 91, Firefox 89 or Safari 16.4, or a later one; and of a Content-Security-Policy "script-src \'wasm-unsafe-eval\'".',
       cause,
     });
   }
