@@ -4,7 +4,7 @@
  */
 
 /** Bumped when an older runtime could misread a newer program. */
-export const WEBGPU_VERSION = 1;
+export const WEBGPU_VERSION = 2;
 
 /**
  * What shaders have variants for: products of packed int8 (`packed_4x8_integer_dot_product`), subgroups, and a cache of float32
@@ -48,13 +48,18 @@ export interface Launch {
   readonly y?: { readonly of: 'tokens' | 'rows'; readonly each: number };
   /** As many workgroups deep as attention splits contexts. */
   readonly split?: boolean;
-  /** Only in steps that have so many rows of logits, or split contexts. */
-  readonly when?: 'one row' | 'several rows' | 'split';
+  /**
+   * Only in steps that have so many rows of logits, or split contexts, or of which all tokens follow each other in one sequence,
+   * or not.
+   */
+  readonly when?: 'one row' | 'several rows' | 'split' | 'following' | 'scattered';
 }
 
 /** What steps of so many tokens at most launch. */
 export interface StepProgram {
   readonly maxTokens: number;
+  /** Positions that attention takes at a time: contexts are split into parts of no fewer. */
+  readonly run: number;
   readonly prologue: readonly Launch[];
   readonly layer: readonly Launch[];
   readonly epilogue: readonly Launch[];
@@ -107,8 +112,6 @@ export interface WebGpuProgram {
   readonly choices: readonly Launch[];
   /** What `found` has room for, slices that `largest` makes, and bins of the histogram. */
   readonly sampling: { readonly room: number; readonly slices: number; readonly bins: number };
-  /** Positions of which attention takes as many at a time as a workgroup has threads. */
-  readonly run: number;
   /** Contexts of so many positions are not split. */
   readonly whole: number;
   readonly trials: readonly Trial[];

@@ -21,8 +21,11 @@ if [ -d debs ]; then
   for deb in debs/*.deb; do dpkg -x "$deb" libraries; done
   export LD_LIBRARY_PATH=$PWD/libraries/usr/lib/x86_64-linux-gnu:$LD_LIBRARY_PATH
 fi
-icd=/usr/local/nvidia/share/vulkan/icd.d/nvidia_icd.json
-if [ -e $icd ]; then export VK_DRIVER_FILES=$icd VK_ICD_FILENAMES=$icd; fi
+# NVIDIA's driver for Vulkan without a display: the one that wants X does not load on every such machine.
+if [ -e /dev/nvidiactl ]; then
+  echo '{"file_format_version":"1.0.1","ICD":{"library_path":"libEGL_nvidia.so.0","api_version":"1.3.0"}}' > icd.json
+  export VK_DRIVER_FILES=$PWD/icd.json VK_ICD_FILENAMES=$PWD/icd.json
+fi
 export XDG_RUNTIME_DIR=\${XDG_RUNTIME_DIR:-/tmp}
 # Times in nanoseconds, not in steps of 0.1 ms.
 export BITNET_DAWN="\${BITNET_DAWN-enable-dawn-features=allow_unsafe_apis disable-dawn-features=timestamp_quantization}"

@@ -78,6 +78,13 @@ const variantName = (set: readonly Flag[]): string => FLAGS.filter((flag) => set
 const REDUCES: readonly Flag[] = ['subgroups'];
 const MULTIPLIES: readonly Flag[] = ['dot4'];
 const GEMV: readonly Flag[] = ['dot4', 'subgroups'];
+const ATTENDS: readonly Flag[] = ['subgroups', 'f32'];
+
+/** What heads are rotated with, after their norms where they have some. */
+const rotating = ({ queryNorm, keyNorm }: Extract<Step, { op: 'rope_store' }>): string[] => [
+  'angles',
+  ...(queryNorm === null ? [] : [`layer.${queryNorm}`, `layer.${keyNorm}`]),
+];
 
 class Launches {
   readonly views: WgslViews;
@@ -141,24 +148,37 @@ class Launches {
       case 'bitlinear':
         return [this.multiply(step, takes)];
       case 'rope_store': {
-        const { rope, heads, kvHeads } = plan.hyper;
-        const turning = plan.ropeFrequencies.length;
-        const norms = step.queryNorm !== null;
-        const interleaved = rope.pairs === 'interleaved';
-        const view = { ...views.attention(), norms, turning, interleaved };
+        if (takes === 'one' && views.attendsAtOnce) return [];
+        const { heads, kvHeads } = plan.hyper;
+        const view = { ...views.attention(), ...views.rotation(step) };
         const shader = shaders.add('rope', 'rope.wgsl', ['f32'], view);
-        const weights = norms ? [`layer.${step.queryNorm}`, `layer.${step.keyNorm}`] : [];
-        return [{ shader, bind: ['step', step.qkv, 'kv', 'angles', ...weights], x: heads + 2 * kvHeads, y: tokens }];
+        const bind = ['step', step.qkv, 'kv', ...rotating(step)];
+        return [{ shader, bind, x: heads + 2 * kvHeads, y: tokens }];
       }
       case 'attention': {
         const view = { ...views.attention(), outStride: views.stride(step.out) };
-        const attention = shaders.add('attention', 'attention.wgsl', ['subgroups', 'f32'], view);
-        const combine = shaders.add('combine', 'combine.wgsl', [], view);
+        const bind = ['step', step.qkv, 'kv', step.out, 'parts'];
         const x = plan.hyper.heads;
-        return [
-          { shader: attention, bind: ['step', step.qkv, 'kv', step.out, 'parts'], x, y: tokens, split: true },
-          { shader: combine, bind: ['step', 'parts', step.out], x, y: tokens, when: 'split' },
-        ];
+        const combine = shaders.add('combine', 'combine.wgsl', [], view);
+        const together: Launch = { shader: combine, bind: ['step', 'parts', step.out], x, y: tokens, when: 'split' };
+        const rope = plan.layer.find((other) => other.op === 'rope_store');
+        if (takes === 'one' && views.attendsAtOnce && rope) {
+          const one = { ...views.attentionOfOne(), ...views.rotation(rope) };
+          const shader = shaders.add('attention_one', 'attention_one.wgsl', ATTENDS, one);
+          return [{ shader, bind: [...bind, ...rotating(rope)], x, split: true }, together];
+        }
+        const shader = shaders.add('attention', 'attention.wgsl', ATTENDS, view);
+        const any: Launch = { shader, bind, x, y: tokens, split: true };
+        if (takes !== 'many') return [any, together];
+        const many = { ...views.attentionOfMany(), outStride: view.outStride };
+        const following: Launch = {
+          shader: shaders.add('attention_many', 'attention_many.wgsl', ['f32'], many),
+          bind: bind.slice(0, 4),
+          x,
+          y: { of: 'tokens', each: many.queries },
+          when: 'following',
+        };
+        return [following, { ...any, when: 'scattered' }];
       }
       case 'final_norm': {
         const view = {
@@ -177,7 +197,8 @@ class Launches {
     const view = this.views.head(tokens);
     const { name } = headTable(this.views.plan);
     const template = view.tiled ? 'head_tiles.wgsl' : 'head_rows.wgsl';
-    const shader = this.shaders.add(tokens === 1 ? 'head' : `head${tokens}`, template, [], view);
+    const flags = view.tiled && !view.f16 ? REDUCES : [];
+    const shader = this.shaders.add(tokens === 1 ? 'head' : `head${tokens}`, template, flags, view);
     return {
       shader,
       bind: ['step', `shared.${name}`, input, 'logits'],
@@ -258,7 +279,8 @@ export function renderWebGpu(plan: Plan, workgroups?: number): Unkeyed {
     const [prologue, layer, epilogue] = [plan.prologue, plan.layer, plan.epilogue].map((steps) =>
       steps.flatMap((step) => launches.of(step, takes)),
     ) as [Launch[], Launch[], Launch[]];
-    return { maxTokens, prologue, layer, epilogue };
+    const run = takes === 'one' && launches.views.attendsAtOnce ? WHOLE : RUN;
+    return { maxTokens, run, prologue, layer, epilogue };
   });
   const sampling = samplingLaunches(launches);
   const trials = trialsOf(launches);
@@ -290,7 +312,6 @@ export function renderWebGpu(plan: Plan, workgroups?: number): Unkeyed {
     programs,
     ...sampling,
     sampling: SAMPLING,
-    run: RUN,
     whole: WHOLE,
     trials,
     probes: { readBytes: 256 * 16 * READ_VECTORS, macs: 256 * 16 * 4 * DOT_ROUNDS },

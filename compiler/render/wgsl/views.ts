@@ -14,6 +14,8 @@ export const THREADS = 256;
 const LANES = 32;
 /** Positions that attention takes at a time, and threads that do. */
 export const RUN = 64;
+/** The most groups of threads that add up values one after the other, where a step has one token. */
+const MIXERS = 8;
 /** Loads of values that a thread of attention has on their way at once; they divide RUN. */
 const VALUES_AHEAD = 16;
 /** Longest contexts that attention takes whole, in the CPU's order. */
@@ -169,7 +171,7 @@ export class WgslViews {
       dim: headDim,
       pairs: headDim / 2,
       pairsPer: Math.ceil(headDim / 2 / RUN),
-      keysAhead: [4, 2].find((count) => (headDim / 8) % count === 0) ?? 1,
+      keysAhead: keysAhead(headDim, 4),
       valuesAhead: VALUES_AHEAD,
       stride: this.stride('qkv'),
       key: pad16(heads * headDim),
@@ -181,6 +183,37 @@ export class WgslViews {
       silu: false,
       gelu: false,
       relu2: false,
+    };
+  }
+
+  /** Whether a step of one token rotates where it attends: a workgroup has a thread for each pair of dimensions. */
+  get attendsAtOnce(): boolean {
+    return this.plan.hyper.headDim / 2 <= THREADS;
+  }
+
+  /** Attention of one token over as many positions at a time as contexts may have that are taken whole. */
+  attentionOfOne() {
+    const view = this.attention();
+    const mixers = Math.min(MIXERS, Math.floor(THREADS / view.pairs));
+    return { ...view, threads: WHOLE, run: WHOLE, mixers, keysAhead: keysAhead(view.dim, 8) };
+  }
+
+  /** Attention of tokens that follow each other: as many at once as leave their weights room in the least workgroup memory. */
+  attentionOfMany() {
+    const view = this.attention();
+    const queries = view.dim <= 128 ? 8 : 4;
+    const room = WHOLE + queries - 1;
+    const sizes = { threads: 16 * queries, queries, block: WHOLE, room, room16: pad16(room) };
+    return { ...view, ...sizes, keysAhead: keysAhead(view.dim, 2) };
+  }
+
+  /** How heads rotate. */
+  rotation(step: Extract<Step, { op: 'rope_store' }>) {
+    const { hyper, ropeFrequencies } = this.plan;
+    return {
+      norms: step.queryNorm !== null,
+      turning: ropeFrequencies.length,
+      interleaved: hyper.rope.pairs === 'interleaved',
     };
   }
 
@@ -206,6 +239,7 @@ export class WgslViews {
       groups: cols / TILE_COLUMNS,
       groupBytes,
       groupQuads: groupBytes / 16,
+      words: { f16: 8, q8_0: 4, q6_k: 3 }[encoding as string] ?? 0,
       f16: encoding === 'f16',
       q8_0: encoding === 'q8_0',
       q6_k: encoding === 'q6_k',
@@ -229,6 +263,13 @@ function gateOf(activation: string | undefined): GateFlags {
     boolean,
   ];
   return { exponential: silu || gelu, silu, gelu, relu2 };
+}
+
+/** Loads of eight keys that are on their way at once: as many as divide a head, and no more than `most`, a power of two. */
+function keysAhead(headDim: number, most: number): number {
+  let count = most;
+  while ((headDim / 8) % count !== 0 && count > 1) count /= 2;
+  return count;
 }
 
 /** How many times 32 lanes share the columns of a row block: fewer where row blocks alone fill the machine. */

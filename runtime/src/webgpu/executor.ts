@@ -191,7 +191,7 @@ export class WebGpuExecutor implements Executor {
     const screen = screens?.length === 1 ? screens[0] : undefined;
     const rows = tokens.reduce((sum, { logitsRow }) => sum + Number(logitsRow >= 0), 0);
     const hiddenRows = tokens.reduce((sum, { hiddenRow }) => sum + Number(hiddenRow >= 0), 0);
-    const splits = tokens.length <= SPLIT_TOKENS ? splitsOf(tokens, this.program) : 1;
+    const splits = this.#splitsOf(tokens);
     const chosen = rows === 1 && screen !== undefined;
     const greedy = chosen && screen.keep === 1 && screen.margin === 0 && screen.rows.length === 0;
     if (greedy && tokens.length === 1 && hiddenRows === 0 && !part && !this.device.fallback) {
@@ -200,7 +200,7 @@ export class WebGpuExecutor implements Executor {
     this.#foreseen = undefined;
     this.#tell(tokens, rows, splits, screen, part);
     const wants = greedy ? 'largest' : chosen ? 'choices' : 'logits';
-    const shape: Shape = { tokens: tokens.length, rows, splits, hiddenRows, wants };
+    const shape: Shape = { tokens: tokens.length, rows, splits, follow: follow(tokens), hiddenRows, wants };
     const key = Object.values(shape).join();
     const commands = this.#ahead?.key === key ? this.#ahead.commands : this.#commands(shape);
     this.#ahead = undefined;
@@ -258,14 +258,14 @@ export class WebGpuExecutor implements Executor {
 
   /** Has the GPU run a token, its own id or that of the largest logit before, and find the largest logit. */
   #beginGreedy(token: Token, screen: NeededLogits, answer: GPUBuffer, follows: boolean): void {
-    const splits = splitsOf([token], this.program);
+    const splits = this.#splitsOf([token]);
     this.#tell([token], 1, splits, screen);
     const { gpu } = this.device;
     const found = this.#buffer('found');
     const encoder = gpu.createCommandEncoder();
     if (follows) encoder.copyBufferToBuffer(found, 8, this.#buffer('step'), 4 * STEP_WORDS, 4);
     const pass = encoder.beginComputePass();
-    const sizes: Sizes = { tokens: 1, rows: 1, splits };
+    const sizes: Sizes = { tokens: 1, rows: 1, splits, follow: true };
     this.#encode(pass, this.#dispatchesOf(this.program.programs[0]!), sizes);
     this.#encode(pass, this.#dispatchesOf(this.program.greedy), sizes);
     pass.end();
@@ -276,8 +276,8 @@ export class WebGpuExecutor implements Executor {
   /** What a step of that shape has the GPU do. */
   #commands(shape: Shape): GPUCommandBuffer {
     const { tokens, hiddenRows, wants } = shape;
-    const { programs, greedy, choices, buffers } = this.program;
-    const program = programs.find(({ maxTokens }) => maxTokens >= tokens)!;
+    const { greedy, choices, buffers } = this.program;
+    const program = this.#programOf(tokens);
     const encoder = this.device.gpu.createCommandEncoder();
     if (wants === 'choices') encoder.clearBuffer(this.#buffer('found'), 0, 4);
     const pass = encoder.beginComputePass();
@@ -336,7 +336,12 @@ export class WebGpuExecutor implements Executor {
       const encoder = gpu.createCommandEncoder();
       for (let layer = 0; layer < layers; layer++) {
         const pass = encoder.beginComputePass();
-        this.#encode(pass, this.#bound(launch, layer, true), { tokens: batch.length, rows: 0, splits: 1 });
+        this.#encode(pass, this.#bound(launch, layer, true), {
+          tokens: batch.length,
+          rows: 0,
+          splits: 1,
+          follow: false,
+        });
         pass.end();
         batch.forEach((_, t) => {
           const to = layer * perLayer + 128 * t;
@@ -359,25 +364,31 @@ export class WebGpuExecutor implements Executor {
     return sums;
   }
 
-  /** Runs a step with each launch in a pass of its own, and says how long those of each shader took; the GPU must keep time. */
-  async profile(tokens: readonly Token[], screen?: NeededLogits): Promise<LaunchTimes[]> {
+  /**
+   * Runs a step with each launch in a pass of its own, and says how long those of each shader took; the GPU must keep time.
+   * @param together in one pass, as steps run them: a single figure
+   */
+  async profile(tokens: readonly Token[], screen?: NeededLogits, together = false): Promise<LaunchTimes[]> {
     const { gpu } = this.device;
     const rows = tokens.reduce((sum, { logitsRow }) => sum + Number(logitsRow >= 0), 0);
-    const splits = tokens.length <= SPLIT_TOKENS ? splitsOf(tokens, this.program) : 1;
-    const sizes = { tokens: tokens.length, rows, splits };
+    const splits = this.#splitsOf(tokens);
+    const sizes = { tokens: tokens.length, rows, splits, follow: follow(tokens) };
     this.#tell(tokens, rows, splits, screen);
-    const program = this.program.programs.find(({ maxTokens }) => maxTokens >= tokens.length)!;
+    const program = this.#programOf(tokens.length);
     const chosen = screen && rows === 1 ? this.#dispatchesOf(this.program.greedy) : [];
     const dispatches = [...this.#dispatchesOf(program), ...chosen].filter(({ launch }) => happens(launch, sizes));
-    const count = 2 * dispatches.length;
+    const passes = together
+      ? [{ title: 'step', dispatches }]
+      : dispatches.map((one) => ({ title: one.launch.shader, dispatches: [one] }));
+    const count = 2 * passes.length;
     const querySet = gpu.createQuerySet({ type: 'timestamp', count });
     const resolved = gpu.createBuffer({ size: 8 * count, usage: USAGE.QUERY_RESOLVE | USAGE.COPY_SRC });
     const result = gpu.createBuffer({ size: 8 * count, usage: USAGE.MAP_READ | USAGE.COPY_DST });
     const encoder = gpu.createCommandEncoder();
-    dispatches.forEach((dispatch, i) => {
+    passes.forEach(({ dispatches: some }, i) => {
       const timestampWrites = { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
       const pass = encoder.beginComputePass({ timestampWrites });
-      this.#encode(pass, [dispatch], sizes);
+      this.#encode(pass, some, sizes);
       pass.end();
     });
     encoder.resolveQuerySet(querySet, 0, count, resolved, 0);
@@ -386,7 +397,7 @@ export class WebGpuExecutor implements Executor {
     await this.#work(result.mapAsync(MAP_READ));
     const times = new BigUint64Array(result.getMappedRange());
     const byShader = new Map<string, LaunchTimes>();
-    dispatches.forEach(({ launch: { shader } }, i) => {
+    passes.forEach(({ title: shader }, i) => {
       const { launches, microseconds } = byShader.get(shader) ?? { launches: 0, microseconds: 0 };
       const took = Number(times[2 * i + 1]! - times[2 * i]!) / 1000;
       byShader.set(shader, { shader, launches: launches + 1, microseconds: microseconds + took });
@@ -394,6 +405,18 @@ export class WebGpuExecutor implements Executor {
     for (const buffer of [resolved, result]) buffer.destroy();
     querySet.destroy();
     return [...byShader.values()];
+  }
+
+  #programOf(tokens: number): StepProgram {
+    return this.program.programs.find(({ maxTokens }) => maxTokens >= tokens)!;
+  }
+
+  /** Parts that contexts are split into: of one run of positions each, as long as there are not too many. */
+  #splitsOf(tokens: readonly Token[]): number {
+    if (tokens.length > SPLIT_TOKENS) return 1;
+    const longest = Math.max(...tokens.map(({ position }) => position + 1));
+    if (longest <= this.program.whole) return 1;
+    return Math.min(MOST_SPLITS, Math.ceil(longest / this.#programOf(tokens.length).run));
   }
 
   #buffer(name: string): GPUBuffer {
@@ -546,9 +569,14 @@ interface Sizes {
   readonly tokens: number;
   readonly rows: number;
   readonly splits: number;
+  /** Whether the tokens follow each other in one sequence. */
+  readonly follow: boolean;
 }
 
-function happens({ when }: Launch, { rows, splits }: Sizes): boolean {
+const follow = (tokens: readonly Token[]): boolean =>
+  tokens.every(({ position, sequence }, i) => sequence === tokens[0]!.sequence && position === tokens[0]!.position + i);
+
+function happens({ when }: Launch, { rows, splits, follow }: Sizes): boolean {
   switch (when) {
     case undefined:
       return true;
@@ -558,16 +586,14 @@ function happens({ when }: Launch, { rows, splits }: Sizes): boolean {
       return rows > 1;
     case 'split':
       return splits > 1;
+    case 'following':
+      return follow;
+    case 'scattered':
+      return !follow;
   }
 }
 
 const NO_TOKEN: Token = { id: 0, position: 0, sequence: 0, logitsRow: -1, hiddenRow: -1 };
-
-/** Parts that contexts are split into: of one run of positions each, as long as there are not too many. */
-function splitsOf(tokens: readonly Token[], { run, whole }: WebGpuProgram): number {
-  const longest = Math.max(...tokens.map(({ position }) => position + 1));
-  return longest <= whole ? 1 : Math.min(MOST_SPLITS, Math.ceil(longest / run));
-}
 
 /** Pairs of a sequence's keys and values in a layer. */
 const pairsOf = ({ kvHeads, headDim }: WebGpuProgram, positions: number): number =>

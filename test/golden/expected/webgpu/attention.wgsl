@@ -80,10 +80,10 @@ fn workgroup_sum(value: f32) -> f32 {
   let part = subgroupAdd(value);
   if (lane == 0u) { folded[thread / width] = part; }
   workgroupBarrier();
-  var total = folded[0];
-  for (var i = 1u; i < 64u / width; i++) { total += folded[i]; }
+  var total = 0.0;
+  for (var i = lane; i < 64u / width; i += width) { total += folded[i]; }
   workgroupBarrier();
-  return total;
+  return subgroupAdd(total);
 }
 
 fn workgroup_max(value: f32) -> f32 {
@@ -91,9 +91,9 @@ fn workgroup_max(value: f32) -> f32 {
   if (lane == 0u) { folded[thread / width] = part; }
   workgroupBarrier();
   var most = folded[0];
-  for (var i = 1u; i < 64u / width; i++) { most = max(most, folded[i]); }
+  for (var i = lane; i < 64u / width; i += width) { most = max(most, folded[i]); }
   workgroupBarrier();
-  return most;
+  return subgroupMax(most);
 }
 
 // A product that is rounded before it is added to anything, where drivers would take a fused multiply-add: place.trial is 0
@@ -129,29 +129,44 @@ fn exp_as_cpu(value: f32) -> f32 {
 
 var<workgroup> query: array<vec4f, DIM / 4u>;
 
+// Adds the products of eight keys with the queries of two quads.
+fn eight_of(before: f32, keys: vec4u, quad: u32) -> f32 {
+  let low = query[quad];
+  let high = query[quad + 1u];
+  let k0 = unpack2x16float(keys.x);
+  let k1 = unpack2x16float(keys.y);
+  let k2 = unpack2x16float(keys.z);
+  let k3 = unpack2x16float(keys.w);
+  var sum = fma(low.y, k0.y, fma(low.x, k0.x, before));
+  sum = fma(low.w, k1.y, fma(low.z, k1.x, sum));
+  sum = fma(high.y, k2.y, fma(high.x, k2.x, sum));
+  return fma(high.w, k3.y, fma(high.z, k3.x, sum));
+}
+
 fn score_of(keys: u32) -> f32 {
   var sum = 0.0;
   for (var i = 0u; i < PAIRS / 4u; i += KEYS) {
     var some: array<vec4u, KEYS>;
     for (var j = 0u; j < KEYS; j++) { some[j] = kv[keys / 4u + i + j]; }
-    for (var j = 0u; j < KEYS; j++) {
-      let low = query[2u * (i + j)];
-      let high = query[2u * (i + j) + 1u];
-      let k0 = unpack2x16float(some[j].x);
-      let k1 = unpack2x16float(some[j].y);
-      let k2 = unpack2x16float(some[j].z);
-      let k3 = unpack2x16float(some[j].w);
-      sum = fma(low.y, k0.y, fma(low.x, k0.x, sum));
-      sum = fma(low.w, k1.y, fma(low.z, k1.x, sum));
-      sum = fma(high.y, k2.y, fma(high.x, k2.x, sum));
-      sum = fma(high.w, k3.y, fma(high.z, k3.x, sum));
-    }
+    for (var j = 0u; j < KEYS; j++) { sum = eight_of(sum, some[j], 2u * (i + j)); }
   }
   return sum;
 }
 
 var<workgroup> weights: array<f32, WHOLE>;
+
 var<workgroup> lanes: array<f32, 16>;
+
+// The sum of sixteen lanes from `at` on, folded as the CPU folds them.
+fn fold(at: u32) -> f32 {
+  let low = vec4f(lanes[at], lanes[at + 1u], lanes[at + 2u], lanes[at + 3u]) +
+    vec4f(lanes[at + 8u], lanes[at + 9u], lanes[at + 10u], lanes[at + 11u]);
+  let high = vec4f(lanes[at + 4u], lanes[at + 5u], lanes[at + 6u], lanes[at + 7u]) +
+    vec4f(lanes[at + 12u], lanes[at + 13u], lanes[at + 14u], lanes[at + 15u]);
+  let four = low + high;
+  let two = four.xy + four.zw;
+  return two.x + two.y;
+}
 
 // The sum of that many weights, in the order of the CPU: sixteen lanes, folded.
 fn total_weight(count: u32) -> f32 {
@@ -161,12 +176,7 @@ fn total_weight(count: u32) -> f32 {
     lanes[thread] = sum;
   }
   workgroupBarrier();
-  var sums: array<f32, 16>;
-  for (var i = 0u; i < 16u; i++) { sums[i] = lanes[i]; }
-  for (var half = 8u; half > 0u; half /= 2u) {
-    for (var i = 0u; i < half; i++) { sums[i] += sums[i + half]; }
-  }
-  return sums[0];
+  return fold(0u);
 }
 
 // Adds pairs of values, weighted, to what was mixed before: of the position at `at` and the next ones up to `last`.

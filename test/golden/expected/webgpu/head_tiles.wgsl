@@ -40,30 +40,44 @@ struct Step {
 const GROUPS = 1u; // along the columns
 const STRIDE = 128u / 2u;
 
+alias Words = array<vec4u, 8>;
+
+// What a lane has of a group, but for scales.
+fn words_of(group: u32, lane32: u32) -> Words {
+  var words: Words;
+  for (var i = 0u; i < 8u; i++) { words[i] = table[group + i * 32u + lane32]; }
+  return words;
+}
+
 // Of each lane, rows g and g + 8.
 var<workgroup> partial: array<vec2f, 256>;
 
 @compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) at: vec3u, @builtin(local_invocation_index) thread: u32) {
+fn main(
+  @builtin(workgroup_id) at: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
   let lane32 = thread % 32u;
   let g = lane32 / 4u;
   let c = lane32 % 4u;
-  let sixteen = at.x * 8u + thread / 32u;
+  // Lanes beyond the end repeat the last rows, and leave nothing.
+  let sixteen = min(at.x * 8u + thread / 32u, (place.count - 1u) / 16u);
   let first = at.y * 1u;
   var sums: array<vec2f, 1>;
-  if (sixteen * 16u < place.count) {
-    for (var i = 0u; i < GROUPS; i++) {
-      let group = (sixteen * GROUPS + i) * 256u;
-      for (var tile = 0u; tile < 8u; tile++) {
-        let words = table[group + tile * 32u + lane32];
-        let left = vec4f(unpack2x16float(words.x), unpack2x16float(words.y));
-        let right = vec4f(unpack2x16float(words.z), unpack2x16float(words.w));
-        for (var t = 0u; t < 1u; t++) {
-          let x = (first + t) * STRIDE + i * 64u + tile * 8u + c;
-          let a = hidden[x];
-          let b = hidden[x + 4u];
-          sums[t] += vec2f(dot(left.xy, a) + dot(right.xy, b), dot(left.zw, a) + dot(right.zw, b));
-        }
+  var next = words_of(sixteen * GROUPS * 256u, lane32);
+  for (var i = 0u; i < GROUPS; i++) {
+    let group = (sixteen * GROUPS + i) * 256u;
+    // Those of the next group are on their way meanwhile.
+    let words = next;
+    next = words_of((sixteen * GROUPS + min(i + 1u, GROUPS - 1u)) * 256u, lane32);
+    for (var tile = 0u; tile < 8u; tile++) {
+      let left = vec4f(unpack2x16float(words[tile].x), unpack2x16float(words[tile].y));
+      let right = vec4f(unpack2x16float(words[tile].z), unpack2x16float(words[tile].w));
+      for (var t = 0u; t < 1u; t++) {
+        let x = (first + t) * STRIDE + i * 64u + tile * 8u + c;
+        let a = hidden[x];
+        let b = hidden[x + 4u];
+        sums[t] += vec2f(dot(left.xy, a) + dot(right.xy, b), dot(left.zw, a) + dot(right.zw, b));
       }
     }
   }

@@ -39,10 +39,10 @@ fn workgroup_sum(value: f32) -> f32 {
   let part = subgroupAdd(value);
   if (lane == 0u) { folded[thread / width] = part; }
   workgroupBarrier();
-  var total = folded[0];
-  for (var i = 1u; i < 256u / width; i++) { total += folded[i]; }
+  var total = 0.0;
+  for (var i = lane; i < 256u / width; i += width) { total += folded[i]; }
   workgroupBarrier();
-  return total;
+  return subgroupAdd(total);
 }
 
 fn workgroup_max(value: f32) -> f32 {
@@ -50,9 +50,9 @@ fn workgroup_max(value: f32) -> f32 {
   if (lane == 0u) { folded[thread / width] = part; }
   workgroupBarrier();
   var most = folded[0];
-  for (var i = 1u; i < 256u / width; i++) { most = max(most, folded[i]); }
+  for (var i = lane; i < 256u / width; i += width) { most = max(most, folded[i]); }
   workgroupBarrier();
-  return most;
+  return subgroupMax(most);
 }
 
 const SIZE = 72u;
@@ -71,7 +71,19 @@ fn quad_of(i: u32) -> u32 {
 
 // A short row's squares are added up in the order of the CPU: sixteen lanes, folded.
 var<workgroup> short_row: array<vec4f, 20>;
+
 var<workgroup> lanes: array<f32, 16>;
+
+// The sum of sixteen lanes from `at` on, folded as the CPU folds them.
+fn fold(at: u32) -> f32 {
+  let low = vec4f(lanes[at], lanes[at + 1u], lanes[at + 2u], lanes[at + 3u]) +
+    vec4f(lanes[at + 8u], lanes[at + 9u], lanes[at + 10u], lanes[at + 11u]);
+  let high = vec4f(lanes[at + 4u], lanes[at + 5u], lanes[at + 6u], lanes[at + 7u]) +
+    vec4f(lanes[at + 12u], lanes[at + 13u], lanes[at + 14u], lanes[at + 15u]);
+  let four = low + high;
+  let two = four.xy + four.zw;
+  return two.x + two.y;
+}
 
 fn sum_of_squares(v: Values) -> f32 {
   var values = v;
@@ -89,12 +101,7 @@ fn sum_of_squares(v: Values) -> f32 {
     lanes[thread] = sum;
   }
   workgroupBarrier();
-  var sums: array<f32, 16>;
-  for (var i = 0u; i < 16u; i++) { sums[i] = lanes[i]; }
-  for (var half = 8u; half > 0u; half /= 2u) {
-    for (var i = 0u; i < half; i++) { sums[i] += sums[i + half]; }
-  }
-  return sums[0];
+  return fold(0u);
 }
 
 // What RMS norm multiplies the values with, beside its weights.

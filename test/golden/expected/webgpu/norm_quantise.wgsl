@@ -56,10 +56,10 @@ fn workgroup_sum(value: f32) -> f32 {
   let part = subgroupAdd(value);
   if (lane == 0u) { folded[thread / width] = part; }
   workgroupBarrier();
-  var total = folded[0];
-  for (var i = 1u; i < 256u / width; i++) { total += folded[i]; }
+  var total = 0.0;
+  for (var i = lane; i < 256u / width; i += width) { total += folded[i]; }
   workgroupBarrier();
-  return total;
+  return subgroupAdd(total);
 }
 
 fn workgroup_max(value: f32) -> f32 {
@@ -67,9 +67,28 @@ fn workgroup_max(value: f32) -> f32 {
   if (lane == 0u) { folded[thread / width] = part; }
   workgroupBarrier();
   var most = folded[0];
-  for (var i = 1u; i < 256u / width; i++) { most = max(most, folded[i]); }
+  for (var i = lane; i < 256u / width; i += width) { most = max(most, folded[i]); }
   workgroupBarrier();
-  return most;
+  return subgroupMax(most);
+}
+
+var<workgroup> positive: atomic<u32>;
+var<workgroup> counted: atomic<i32>;
+
+// The largest of positive values, whose bits are in the same order; to be asked for once.
+fn largest(value: f32) -> f32 {
+  let part = subgroupMax(bitcast<u32>(value));
+  if (lane == 0u) { atomicMax(&positive, part); }
+  workgroupBarrier();
+  return bitcast<f32>(atomicLoad(&positive));
+}
+
+// The sum of integers; to be asked for once.
+fn sum_of(value: i32) -> i32 {
+  let part = subgroupAdd(value);
+  if (lane == 0u) { atomicAdd(&counted, part); }
+  workgroupBarrier();
+  return atomicLoad(&counted);
 }
 
 const SIZE = 128u;
@@ -88,7 +107,19 @@ fn quad_of(i: u32) -> u32 {
 
 // A short row's squares are added up in the order of the CPU: sixteen lanes, folded.
 var<workgroup> short_row: array<vec4f, 32>;
+
 var<workgroup> lanes: array<f32, 16>;
+
+// The sum of sixteen lanes from `at` on, folded as the CPU folds them.
+fn fold(at: u32) -> f32 {
+  let low = vec4f(lanes[at], lanes[at + 1u], lanes[at + 2u], lanes[at + 3u]) +
+    vec4f(lanes[at + 8u], lanes[at + 9u], lanes[at + 10u], lanes[at + 11u]);
+  let high = vec4f(lanes[at + 4u], lanes[at + 5u], lanes[at + 6u], lanes[at + 7u]) +
+    vec4f(lanes[at + 12u], lanes[at + 13u], lanes[at + 14u], lanes[at + 15u]);
+  let four = low + high;
+  let two = four.xy + four.zw;
+  return two.x + two.y;
+}
 
 fn sum_of_squares(v: Values) -> f32 {
   var values = v;
@@ -106,12 +137,7 @@ fn sum_of_squares(v: Values) -> f32 {
     lanes[thread] = sum;
   }
   workgroupBarrier();
-  var sums: array<f32, 16>;
-  for (var i = 0u; i < 16u; i++) { sums[i] = lanes[i]; }
-  for (var half = 8u; half > 0u; half /= 2u) {
-    for (var i = 0u; i < half; i++) { sums[i] += sums[i + half]; }
-  }
-  return sums[0];
+  return fold(0u);
 }
 
 // What RMS norm multiplies the values with, beside its weights.
@@ -137,21 +163,22 @@ fn main(
   width = subgroup_width;
   let token = group.y;
   var v: Values;
+  var by: Values;
   for (var i = 0u; i < 4u * PER; i++) {
     let quad = quad_of(i);
-    if (quad < QUADS) { v[i] = value_at(token, quad); }
+    if (quad < QUADS) {
+      v[i] = value_at(token, quad);
+      by[i] = weights[quad];
+    }
   }
   let factor = norm_factor(v);
-  for (var i = 0u; i < 4u * PER; i++) {
-    let quad = quad_of(i);
-    if (quad < QUADS) { v[i] = v[i] * factor * weights[quad]; }
-  }
+  for (var i = 0u; i < 4u * PER; i++) { v[i] = v[i] * factor * by[i]; }
   var most = 1e-5;
   for (var i = 0u; i < 4u * PER; i++) {
     let size = abs(v[i]);
     most = max(most, max(max(size.x, size.y), max(size.z, size.w)));
   }
-  most = workgroup_max(most);
+  most = largest(most);
   let scale = divided(127.0, most);
   var sum = vec4i();
   for (var i = 0u; i < PER; i++) {
@@ -165,7 +192,6 @@ fn main(
     }
     q[token * GROUPS + n] = words;
   }
-  // Sums of int8 are exact in float32, in any order.
-  let total = i32(workgroup_sum(f32(sum.x + sum.y + sum.z + sum.w)));
+  let total = sum_of(sum.x + sum.y + sum.z + sum.w);
   if (thread == 0u) { quant[token] = Quant(divided(most, 127.0), total); }
 }

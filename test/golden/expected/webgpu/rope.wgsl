@@ -73,6 +73,11 @@ fn half_of(value: f32) -> u32 {
 
 var<workgroup> head: array<f32, DIM>;
 
+// Two values of a head, rotated.
+fn turned(a: f32, b: f32, angle: vec2f) -> vec2f {
+  return vec2f(rounded(a * angle.x) - rounded(b * angle.y), rounded(b * angle.x) + rounded(a * angle.y));
+}
+
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
   let token = step.token[group.y];
@@ -88,11 +93,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     for (var i = thread; i < TURNING; i += 64u) {
       let one = i;
       let other = i + TURNING;
-      let a = head[one];
-      let b = head[other];
-      let angle = angles[turn + i];
-      head[one] = rounded(a * angle.x) - rounded(b * angle.y);
-      head[other] = rounded(b * angle.x) + rounded(a * angle.y);
+      let both = turned(head[one], head[other], angles[turn + i]);
+      head[one] = both.x;
+      head[other] = both.y;
     }
   }
   workgroupBarrier();
