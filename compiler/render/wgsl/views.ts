@@ -16,6 +16,8 @@ const LANES = 32;
 export const RUN = 64;
 /** The most groups of threads that add up values one after the other, where a step has one token. */
 const MIXERS = 8;
+/** Positions that a thread scores at once, where a step has many tokens. */
+const POSITIONS = 4;
 /** Loads of values that a thread of attention has on their way at once; they divide RUN. */
 const VALUES_AHEAD = 16;
 /** Longest contexts that attention takes whole, in the CPU's order. */
@@ -203,8 +205,7 @@ export class WgslViews {
     const view = this.attention();
     const queries = view.dim <= 128 ? 8 : 4;
     const room = WHOLE + queries - 1;
-    const sizes = { threads: 16 * queries, queries, block: WHOLE, room, room16: pad16(room) };
-    return { ...view, ...sizes, keysAhead: keysAhead(view.dim, 2) };
+    return { ...view, threads: 16 * queries, queries, block: WHOLE, room, room16: pad16(room), positions: POSITIONS };
   }
 
   /** How heads rotate. */

@@ -46,9 +46,8 @@ const FOURS = QUERIES / 4u;
 const BLOCK = 256u; // positions
 const ROOM = 263u; // positions that are taken whole where one of the tokens wants that
 const PER = 1u; // pairs that a thread sums
-// Loads that are on their way at once: eight keys each, and pairs of values.
-const KEYS = 2u;
-const AHEAD = 16u;
+const POSITIONS = 4u; // that a thread scores at once
+const AHEAD = 16u; // loads of values that are on their way at once
 const LOWEST = -3e38;
 
 // Where a sequence's keys of a KV head begin, in pairs; its values lie behind them: [KV head][keys, values][position][pair].
@@ -118,26 +117,25 @@ fn add_product(a: vec4f, b: f32, c: vec4f) -> vec4f {
   return vec4f(fma(a.x, b, c.x), fma(a.y, b, c.y), fma(a.z, b, c.z), fma(a.w, b, c.w));
 }
 
-// Adds the products of two keys.
-fn two_of(before: vec4f, keys: vec2f, at: u32) -> vec4f {
-  return add_product(query[at + FOURS], keys.y, add_product(query[at], keys.x, before));
-}
+// What some positions, 64 from each to the next, score with four tokens: a query that is read serves all of them.
+alias Scores = array<vec4f, POSITIONS>;
 
-// What a position scores with four tokens.
-fn scores_of(keys: u32, four: u32) -> vec4f {
-  var sums = vec4f();
-  for (var i = 0u; i < PAIRS / 4u; i += KEYS) {
-    var some: array<vec4u, KEYS>;
-    for (var j = 0u; j < KEYS; j++) { some[j] = kv[keys / 4u + i + j]; }
-    for (var j = 0u; j < KEYS; j++) {
-      let at = 8u * (i + j) * FOURS + four;
-      sums = two_of(sums, unpack2x16float(some[j].x), at);
-      sums = two_of(sums, unpack2x16float(some[j].y), at + 2u * FOURS);
-      sums = two_of(sums, unpack2x16float(some[j].z), at + 4u * FOURS);
-      sums = two_of(sums, unpack2x16float(some[j].w), at + 6u * FOURS);
+fn scores_of(keys: u32, first: u32, last: u32, four: u32) -> Scores {
+  var scores: Scores;
+  for (var i = 0u; i < PAIRS / 4u; i++) {
+    var some: array<vec4u, POSITIONS>;
+    for (var p = 0u; p < POSITIONS; p++) { some[p] = kv[(keys + min(first + 64u * p, last) * PAIRS) / 4u + i]; }
+    let at = 8u * i * FOURS + four;
+    for (var k = 0u; k < 4u; k++) {
+      let low = query[at + 2u * k * FOURS];
+      let high = query[at + (2u * k + 1u) * FOURS];
+      for (var p = 0u; p < POSITIONS; p++) {
+        let pair = unpack2x16float(some[p][k]);
+        scores[p] = add_product(high, pair.y, add_product(low, pair.x, scores[p]));
+      }
     }
   }
-  return sums;
+  return scores;
 }
 
 // Scores, then weights, of positions and tokens; weights beyond the end are zero.
@@ -175,10 +173,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   var second_sums: array<vec4f, PER>;
   for (var first = begin; first < end; first += each) {
     let count = min(each, end - first);
-    for (var i = thread % 64u; i < count; i += 64u) {
-      let scores = scores_of(keys + (first + i) * PAIRS, four) * 0.25;
-      let inside = (vec4u(first + i) >= begins) & (vec4u(first + i) < lengths);
-      for (var k = 0u; k < 4u; k++) { weights[i * QUERIES + four * 4u + k] = select(LOWEST, scores[k], inside[k]); }
+    for (var i = thread % 64u; i < count; i += 64u * POSITIONS) {
+      let scores = scores_of(keys + first * PAIRS, i, count - 1u, four);
+      for (var p = 0u; p < POSITIONS; p++) {
+        let at = i + 64u * p;
+        let inside = (vec4u(first + at) >= begins) & (vec4u(first + at) < lengths);
+        for (var k = 0u; k < 4u && at < count; k++) {
+          weights[at * QUERIES + four * 4u + k] = select(LOWEST, scores[p][k] * 0.25, inside[k]);
+        }
+      }
     }
     workgroupBarrier();
 

@@ -164,47 +164,6 @@ fn value_at(token: u32, quad: u32) -> vec4f {
 // The activations, in the order of quad_of.
 var<workgroup> q: array<vec4u, TILES * 8u>;
 
-// Puts the one token's activations into q, as int8.
-fn quantise() -> Quant {
-  if (place.trial == 1u) {
-    for (var i = thread; i < TILES * 8u; i += 256u) { q[i] = q_given[i]; }
-    workgroupBarrier();
-    return quant_given[0];
-  }
-  var v: Values;
-  var by: Values;
-  for (var i = 0u; i < 4u * PER; i++) {
-    let quad = quad_of(i);
-    if (quad < QUADS) {
-      v[i] = value_at(0u, quad);
-      by[i] = weights[quad];
-    }
-  }
-  let factor = norm_factor(v);
-  for (var i = 0u; i < 4u * PER; i++) { v[i] = v[i] * factor * by[i]; }
-  var most = 1e-5;
-  for (var i = 0u; i < 4u * PER; i++) {
-    let size = abs(v[i]);
-    most = max(most, max(max(size.x, size.y), max(size.z, size.w)));
-  }
-  most = largest(most);
-  let scale = divided(127.0, most);
-  var sum = vec4i();
-  for (var i = 0u; i < PER; i++) {
-    let n = thread + i * 256u;
-    if (n >= GROUPS) { break; }
-    var words: vec4u;
-    for (var j = 0u; j < 4u; j++) {
-      let values = quantised(v[4u * i + j] * scale);
-      sum += values;
-      words[j] = packed(values);
-    }
-    q[n] = words;
-  }
-  let total = sum_of(sum.x + sum.y + sum.z + sum.w);
-  return Quant(divided(most, 127.0), total);
-}
-
 // Sums of the workgroup's rows, token by token.
 var<workgroup> sums: array<atomic<i32>, 16>;
 
@@ -226,7 +185,16 @@ fn main(
   let part = thread / 32u % SPLIT;
   let block = group.x * 1u + slot;
   let inside = block < place.count;
-  // The weights do not wait for the activations.
+  var v: Values;
+  var by: Values;
+  for (var i = 0u; i < 4u * PER; i++) {
+    let quad = quad_of(i);
+    if (quad < QUADS) {
+      v[i] = value_at(0u, quad);
+      by[i] = weights[quad];
+    }
+  }
+  // Weights do not wait for the activations, nor activations behind weights.
   var w: array<vec4u, STEPS>;
   for (var i = 0u; i < STEPS; i++) {
     let tile = part + i * SPLIT;
@@ -236,11 +204,40 @@ fn main(
   let own = thread; // of the workgroup's rows
   let own_block = place.first + group.x * 1u + own / 16u;
   let writes = own < 16u && own_block < place.first + place.count;
-  var scale = 0.0;
+  var row_scale = 0.0;
   if (writes) {
-    scale = scales[own_block][own / 8u % 2u];
+    row_scale = scales[own_block][own / 8u % 2u];
   }
-  let quant = quantise();
+  var quant: Quant;
+  if (place.trial == 1u) {
+    quant = quant_given[0];
+    for (var i = thread; i < TILES * 8u; i += 256u) { q[i] = q_given[i]; }
+    workgroupBarrier();
+  } else {
+    let factor = norm_factor(v);
+    for (var i = 0u; i < 4u * PER; i++) { v[i] = v[i] * factor * by[i]; }
+    var most = 1e-5;
+    for (var i = 0u; i < 4u * PER; i++) {
+      let size = abs(v[i]);
+      most = max(most, max(max(size.x, size.y), max(size.z, size.w)));
+    }
+    most = largest(most);
+    let scale = divided(127.0, most);
+    var sum = vec4i();
+    for (var i = 0u; i < PER; i++) {
+      let n = thread + i * 256u;
+      if (n >= GROUPS) { break; }
+      var words: vec4u;
+      for (var j = 0u; j < 4u; j++) {
+        let values = quantised(v[4u * i + j] * scale);
+        sum += values;
+        words[j] = packed(values);
+      }
+      q[n] = words;
+    }
+    let total = sum_of(sum.x + sum.y + sum.z + sum.w);
+    quant = Quant(divided(most, 127.0), total);
+  }
   let c = lane32 % 4u;
   let row = slot * 16u + lane32 / 4u;
   var low = 0;
@@ -264,7 +261,7 @@ fn main(
   if (place.trial == 1u) {
     out[to] = f32(sum);
   } else {
-    let product = f32(sum) * (scale * quant.inverse_scale);
+    let product = f32(sum) * (row_scale * quant.inverse_scale);
     out[to] = product;
   }
 }
