@@ -7,7 +7,10 @@ import { renderWebGpu } from '../../compiler/render/wgsl/index.ts';
 import { skip } from '../support/beds.ts';
 import { NORMS, sketch } from '../support/model-ir.ts';
 
-/** Whole tiles, and neither they nor words; norms everywhere and windows; heads in tiles, and rows in every encoding. */
+/**
+ * Whole tiles, and neither they nor words; norms everywhere and windows; heads as wide as there is room for, and wider; heads in
+ * tiles, and rows in every encoding.
+ */
 const MODELS = {
   even: sketch({ heads: 8, kvHeads: 2, embedding: 128, ffn: 256 }),
   ragged: sketch({
@@ -24,6 +27,9 @@ const MODELS = {
   }),
   norms: NORMS,
   wide: sketch({ embedding: 2560, ffn: 6912, heads: 20, kvHeads: 5, headDim: 128 }),
+  'heads of 256': sketch({ heads: 2, kvHeads: 1, headDim: 256 }),
+  'heads of 512': sketch({ heads: 2, kvHeads: 1, headDim: 512 }),
+  'heads of 640': sketch({ heads: 2, kvHeads: 1, headDim: 640 }),
   ...Object.fromEntries(
     (Object.keys(FLOAT) as FloatEncodingName[]).map((encoding) => [
       `head ${encoding}`,

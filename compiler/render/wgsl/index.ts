@@ -169,7 +169,7 @@ class Launches {
         }
         const shader = shaders.add('attention', 'attention.wgsl', ATTENDS, view);
         const any: Launch = { shader, bind, x, y: tokens, split: true };
-        if (takes !== 'many') return [any, together];
+        if (takes !== 'many' || !views.attendsAtOnce) return [any, together];
         const many = { ...views.attentionOfMany(), outStride: view.outStride };
         const following: Launch = {
           shader: shaders.add('attention_many', 'attention_many.wgsl', ['f32'], many),

@@ -188,7 +188,10 @@ export class WgslViews {
     };
   }
 
-  /** Whether a step of one token rotates where it attends: a workgroup has a thread for each pair of dimensions. */
+  /**
+   * Whether a step of one token rotates where it attends, and several that follow each other share what they read: a workgroup
+   * has a thread for each pair of dimensions, and room for them.
+   */
   get attendsAtOnce(): boolean {
     return this.plan.hyper.headDim / 2 <= THREADS;
   }
