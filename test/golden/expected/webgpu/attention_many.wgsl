@@ -1,7 +1,7 @@
-// Causal attention of tokens that follow each other, 8 query heads over 2 of keys and values: a workgroup takes one head of
-// 8 tokens. Of 256 positions at a time, a thread scores one for four tokens, sixteen threads find a token's weights, and
-// each thread adds up a pair of values for four tokens. Contexts of up to 256 positions are taken whole, in the order of the CPU:
-// all scores, then their weights, then the values.
+// Causal attention of tokens that follow each other, 8 query heads over 2 of keys and values: a workgroup takes one head
+// of 8 tokens. Of 256 positions at a time, a thread scores some for four tokens, sixteen threads find a token's
+// weights, and each thread adds up a pair of values for four tokens. Contexts of up to 256 positions are taken whole, in
+// the order of the CPU: all scores, then their weights, then the values.
 // Written from templates/wgsl/attention_many.wgsl.hbs.
 // Which of the launches of this kernel this one is.
 struct Place {
@@ -40,6 +40,7 @@ struct Step {
 
 const SHARING = 4u; // heads that share keys and values
 const DIM = 16u;
+const STRIDE = 192u; // from one token's to the next
 const PAIRS = 8u;
 const QUERIES = 8u; // tokens
 const FOURS = QUERIES / 4u;
@@ -154,8 +155,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let keys = keys_of(u32(token.sequence), group.x / SHARING);
   let values = keys + step.kv_capacity * PAIRS;
   for (var i = thread; i < DIM * FOURS; i += 128u) {
-    let at = (first_token + i / DIM * 4u) * 192u + group.x * DIM + i % DIM;
-    query[i % DIM * FOURS + i / DIM] = vec4f(qkv[at], qkv[at + 192u], qkv[at + 2u * 192u], qkv[at + 3u * 192u]);
+    let at = (first_token + i / DIM * 4u) * STRIDE + group.x * DIM + i % DIM;
+    query[i % DIM * FOURS + i / DIM] = vec4f(qkv[at], qkv[at + STRIDE], qkv[at + 2u * STRIDE], qkv[at + 3u * STRIDE]);
   }
   workgroupBarrier();
 

@@ -1,8 +1,8 @@
-// One token: query and key rotate, key and value go to the cache, and it attends to all before it and to itself: a
-// workgroup takes one of 8 query heads over 2 of keys and values. Of 256 positions at a time, a thread scores one; their values
-// are then added up in the order of the CPU: 8 groups of threads take turns, and each adds a few to what the one before it has
-// left. Contexts of up to as many positions are taken whole. Longer ones are split: each part leaves its sums, and what they are to
-// be scaled with, to be combined.
+// One token: query and key rotate, key and value go to the cache, and it attends to all before it
+// and to itself. A workgroup takes one of 8 query heads over 2 of keys and values. Of 256 positions at a time, a
+// thread scores one; their values are then added up in the order of the CPU: 8 groups of threads take turns, and each
+// adds a few to what the one before it has left. Contexts of up to as many positions are taken whole. Longer ones are
+// split: each part leaves its sums, and what they are to be scaled with, to be combined.
 // Written from templates/wgsl/attention_one.wgsl.hbs.
 enable subgroups;
 
