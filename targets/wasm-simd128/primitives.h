@@ -450,9 +450,9 @@ static inline bn_i32 bn_quantise(int8_t *q, bn_f32 v) {
 
 // ---- the machine ----------------------------------------------------------------------------------------------------
 
-// There is no such instruction: some turns of an empty loop give the other threads time.
+// There is no such instruction: some turns of an empty loop give the other threads time. Unrolled it would be no loop.
 static inline void bn_pause() {
-  for (int i = 0; i < 16; ++i) __asm__ __volatile__("");
+  _Pragma("clang loop unroll(disable)") for (int i = 0; i < 16; ++i) __asm__ __volatile__("");
 }
 static inline void bn_prefetch(const void *) {}
 static inline void bn_prefetch_far(const void *) {}

@@ -7,6 +7,7 @@ import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compile } from '../../compiler/index.ts';
 import { defaultModel } from '../../index.ts';
+import { packageRoot } from '../../package-root.ts';
 import { skip, testBeds } from '../support/beds.ts';
 import { temporaryFolder } from '../support/temporary.ts';
 import { findChromium, launchChromium } from './chromium.ts';
@@ -156,6 +157,31 @@ if (executable === undefined || unbuilt !== undefined) {
       assert.equal(asked, ranges);
       assert.equal(await tell(page), greedy.slice(0, 8));
     }
+    await page.context().close();
+  });
+
+  pages('what is stored of a model goes when another one runs in its place', async () => {
+    const other = await compile(join(packageRoot(), 'test', 'fixtures', 'b158-i2s.gguf'), {
+      target: TARGET,
+      out: folder,
+    });
+    const folders = { '/model/': artifact, '/': site };
+    const server = new StaticServer(folders, false);
+    opened.push(server);
+    const page = await openPage(browser, await server.listen());
+    const [before, after] = [manifest, other.manifest].map(({ weights }) => Object.values(weights)[0]!.sha256);
+    const stored = async () => {
+      const addresses = await ask<string[]>(page, 'stored');
+      return [before, after].map((file) => addresses.some((address) => address.includes(file!)));
+    };
+    await ask(page, 'load', '/model');
+    folders['/model/'] = other.artifact;
+    server.faults.corrupt = '/weights/';
+    assert.match((await ask<Loaded>(page, 'load', '/model')).error!, /damaged/);
+    assert.equal(await stored(), [true, false]);
+    delete server.faults.corrupt;
+    assert.is((await ask<Loaded>(page, 'load', '/model')).error, undefined);
+    assert.equal(await stored(), [false, true]);
     await page.context().close();
   });
 

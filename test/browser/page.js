@@ -86,6 +86,11 @@ window.bitnet = {
       for await (const _ of model.generate(prompt)) if (++read === after) void model.dispose();
     }),
   dispose: () => model.dispose(),
+  /** The addresses that something is stored under. */
+  stored: async () => {
+    const requests = await (await caches.open('bitnet-toolchain')).keys();
+    return requests.map(({ url }) => url);
+  },
   /** Changes what is stored: pieces of files and their digests, of all whose address ends so. */
   spoil: async (end, text) => {
     const cache = await caches.open('bitnet-toolchain');

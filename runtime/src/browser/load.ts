@@ -88,6 +88,7 @@ export async function load(
       await engine.dispose();
       throw signal.reason;
     }
+    await source.loaded();
     onProgress?.({ stage: 'ready' });
     const { weightsBytes, kvBytes, workspaceBytes } = engine.facts;
     const parts = {

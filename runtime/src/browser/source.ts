@@ -13,33 +13,46 @@ export interface Source {
   manifest(signal?: AbortSignal): Promise<Manifest>;
   /** A file, piece by piece, each given away. Fails at the end where its hash is not the manifest's. */
   read(file: WantedFile, signal?: AbortSignal): AsyncGenerator<Uint8Array<ArrayBuffer>, void, void>;
+  /** To be called when a model of it runs. */
+  loaded(): Promise<void>;
 }
 
 /**
- * An artifact's folder on a server, by its address or that of its manifest.json. Without a network its manifest is the one of
- * the last visit.
+ * An artifact's folder on a server, by its address or that of its manifest.json. Without a network its manifest is that of the
+ * last model that ran; what is stored of the files of one before, and is not of this one, is given up.
  */
 export function sourceOfUrl(address: string | URL): Source {
   const given = new URL(address, location.href);
   if (!given.pathname.endsWith('.json') && !given.pathname.endsWith('/')) given.pathname += '/';
   const url = given.pathname.endsWith('/') ? new URL('manifest.json', given) : given;
+  let text = '';
   return {
     async manifest(signal) {
       const store = await Store.open();
-      const text = await textAt(url.href, signal).catch(async (error) => {
+      text = await textAt(url.href, signal).catch(async (error) => {
         signal?.throwIfAborted();
         if (error instanceof BitnetError) throw error;
         const stored = await store.text(url.href);
         if (stored === undefined) throw unreachable(url.href, error);
         return stored;
       });
-      const manifest = parseManifest(text, url.href);
+      return parseManifest(text, url.href);
+    },
+    async loaded() {
+      const store = await Store.open();
+      const before = await store.text(url.href);
+      if (before === text) return;
       await store.keepText(url.href, text);
-      return manifest;
+      const files = filesOf(text);
+      for (const file of filesOf(before ?? '')) if (!files.has(file)) await store.forget(file);
     },
     read: (wanted, signal) => download(new URL(wanted.file, url).href, wanted, signal),
   };
 }
+
+/** The files of a manifest, of whatever version, by their sha256. */
+const filesOf = (manifest: string): ReadonlySet<string> =>
+  new Set(Array.from(manifest.matchAll(/"sha256": *"([0-9a-f]{64})"/g), ([, sha256]) => sha256!));
 
 /** Asks the server whether what the browser has is still it. */
 const FRESH = { cache: 'no-cache' } as RequestInit;
@@ -85,5 +98,6 @@ export function sourceOfTar(archive: Blob): Source {
       if (hash.hex() === sha256) return;
       throw new BitnetError(`${file} is damaged: it is not the ${what} file that was compiled`);
     },
+    async loaded() {},
   };
 }
