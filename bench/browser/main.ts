@@ -4,7 +4,7 @@
 
 import { copyFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import type { Page } from 'playwright-core';
@@ -79,7 +79,7 @@ try {
 print(results);
 if (values.out !== undefined) {
   const [date] = new Date().toISOString().split('T');
-  const report = { date, cpu: probeMachine().cpu, browser: browser.version(), model: values.model, results };
+  const report = { date, cpu: probeMachine().cpu, browser: browser.version(), model: basename(values.model), results };
   await writeFile(values.out, `${JSON.stringify(report, null, 2)}\n`);
 }
 
