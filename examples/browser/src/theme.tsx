@@ -1,7 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 
 const NEXT: Readonly<Record<string, string>> = { '': 'light', light: 'dark', dark: '' };
-const NAMES: Readonly<Record<string, string>> = { light: 'Light', dark: 'Dark' };
 
 /** What was chosen at an earlier visit; a browser may refuse to keep anything. */
 function stored(): string {
@@ -27,10 +26,9 @@ export function ThemeButton() {
     document.documentElement.dataset.theme = theme;
     store(theme);
   }, [theme]);
-  const name = NAMES[theme] ?? 'Auto';
   return (
-    <button type="button" aria-label={`Colours: ${name}`} onClick={() => setTheme(NEXT[theme] ?? '')}>
-      {name}
+    <button type="button" onClick={() => setTheme(NEXT[theme] ?? '')}>
+      Colours: {theme === '' ? 'auto' : theme}
     </button>
   );
 }
