@@ -1,5 +1,14 @@
 import { BitnetError } from '../errors.ts';
-import { cuda, type GpuTarget, gpuTarget, isGpu, parseTargets, type Target, webgl, webgpu } from '../targets/index.ts';
+import {
+  cuda,
+  type GpuTarget,
+  gpuTargetOf,
+  isGpu,
+  parseTargets,
+  type Target,
+  webgl,
+  webgpu,
+} from '../targets/index.ts';
 import { type BuildOptions, type BuiltArtifact, buildArtifact, type Program } from './build/artifact.ts';
 import { driverProgram } from './build/driver-program.ts';
 import { findGpuCompiler } from './build/find-gpu-compiler.ts';
@@ -171,7 +180,7 @@ export async function compile(source: string, options: CompileOptions = {}): Pro
     const lowerForDriver = FOR_DRIVERS.get(wanted);
     if (lowerForDriver) {
       const { plan, kernels: choices, contents, sources } = lowerForDriver(ir, options);
-      const program = driverProgram(gpuTarget(wanted)!, choices, contents, sources);
+      const program = driverProgram(gpuTargetOf(wanted)!, choices, contents, sources);
       const built = await buildArtifact(ir, plan, [program], { out, onProgress, signal });
       const kernels = distinctKernels(choices).map(({ name }) => name);
       return { ...built, kernels, sections: [], tuned: [], notices: [], skipped: [] };

@@ -22,7 +22,7 @@ export const targets: readonly Target[] = [ref, x86Avx2, x86Avx512vnni, armNeon,
 export const gpuTargets: readonly GpuTarget[] = [cuda, webgpu, webgl];
 
 /** The target for GPUs of that id, if it is one. */
-export const gpuTarget = (id: string): GpuTarget | undefined => gpuTargets.find((target) => target.id === id);
+export const gpuTargetOf = (id: string): GpuTarget | undefined => gpuTargets.find((target) => target.id === id);
 
 /** The best target for a machine. */
 export function nativeTarget(machine: Machine = probeMachine()): Target {
@@ -37,7 +37,7 @@ export function nativeTarget(machine: Machine = probeMachine()): Target {
 export function parseTargets(text: string): Target[] {
   if (text === 'all') return [...targets];
   const ids = text.split(',').map((id) => (id.trim() === 'native' ? nativeTarget().id : id.trim()));
-  const gpu = ids.map(gpuTarget).find(Boolean);
+  const gpu = ids.map(gpuTargetOf).find(Boolean);
   if (gpu) {
     throw new BitnetError(`target ${gpu.id} packs weights in a way of its own`, { hint: 'compile for it by itself' });
   }
@@ -52,15 +52,15 @@ export function parseTargets(text: string): Target[] {
 
 /** As parseTargets, and a target for GPUs, by itself. */
 export function parseAnyTargets(text: string): (Target | GpuTarget)[] {
-  const gpu = gpuTarget(text.trim());
+  const gpu = gpuTargetOf(text.trim());
   return gpu ? [gpu] : parseTargets(text);
 }
 
 /** A list of targets as lists that may share an artifact each: a target for GPUs is by itself. */
 export function shareable(text: string): string[] {
   const ids = text.split(',').map((id) => id.trim());
-  const others = ids.filter((id) => !gpuTarget(id));
-  return [...new Set(ids.filter(gpuTarget)), ...(others.length > 0 ? [others.join()] : [])];
+  const others = ids.filter((id) => !gpuTargetOf(id));
+  return [...new Set(ids.filter(gpuTargetOf)), ...(others.length > 0 ? [others.join()] : [])];
 }
 
 /** Refuses, with a BitnetError, a target that this machine cannot run: before a program is built for it. */
@@ -70,7 +70,7 @@ export function requireRunnable(id: string): void {
       hint: `bitnet compile MODEL --target ${id} --web DIR writes a page that runs it`,
     });
   }
-  if (gpuTarget(id)) return; // the engine says why, once it has asked the driver
+  if (gpuTargetOf(id)) return; // the engine says why, once it has asked the driver
   const [target, ...more] = parseTargets(id);
   if (more.length > 0) throw new BitnetError(`a model runs on one target, not on '${id}'`);
   const machine = probeMachine();

@@ -33,7 +33,7 @@ interface Visit {
 /** A target, and threads where pages may have several. */
 interface Setting {
   readonly target: string;
-  readonly threads?: number;
+  readonly threads: number;
 }
 
 interface Figures extends Setting {
@@ -62,12 +62,7 @@ const site = makeSite(folder);
 copyFileSync(join(packageRoot(), 'bench', 'browser', 'page.html'), join(site, 'index.html'));
 const targets = values.targets.split(',');
 const settings = targets.flatMap((target): Setting[] =>
-  target === 'wasm-simd128'
-    ? [
-        { target, threads: 1 },
-        { target, threads: 2 },
-      ]
-    : [{ target }],
+  (target === 'wasm-simd128' ? [1, 2] : [1]).map((threads) => ({ target, threads })),
 );
 const browser = await launchChromium(executable, SWIFTSHADER, '--enable-unsafe-webgpu', '--enable-features=Vulkan');
 const results: Figures[] = [];
@@ -87,7 +82,11 @@ async function timeSetting(setting: Setting): Promise<Figures> {
   const { artifact } = await compile(values.model, { target: setting.target, out: folder });
   const server = new StaticServer({ '/model/': artifact, '/': site }, true);
   const address = await server.listen();
-  const query = new URLSearchParams({ ...setting, threads: String(setting.threads ?? 1), tokens: values.tokens });
+  const query = new URLSearchParams({
+    target: setting.target,
+    threads: String(setting.threads),
+    tokens: values.tokens,
+  });
   const first: Visit[] = [];
   const second: Visit[] = [];
   for (let round = 0; round < Number(values.rounds); round++) {

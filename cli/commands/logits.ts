@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { probeMachine } from '../../artifact/machine.ts';
 import { BitnetError } from '../../errors.ts';
 import { emulateLogits } from '../../index.ts';
-import { gpuTarget, parseTargets } from '../../targets/index.ts';
+import { gpuTargetOf, parseTargets } from '../../targets/index.ts';
 import { bytes } from '../format.ts';
 import { type Io, say, writeJson } from '../io.ts';
 import { addModelOptions, lowerOptions, type ModelOptions, openModel, parseTokens } from '../options.ts';
@@ -41,7 +41,7 @@ export function logitsCommand(program: Command, io: Io): void {
 
 /** Whether the target's code is for another architecture than this machine's, and there is an emulator of it. */
 function isForeign(id = 'native'): boolean {
-  if (gpuTarget(id)) return false;
+  if (gpuTargetOf(id)) return false;
   const [target] = parseTargets(id);
   return target.arch !== 'any' && target.arch !== probeMachine().arch && target.cross !== undefined;
 }

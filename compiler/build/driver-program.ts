@@ -1,11 +1,12 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { GpuTarget } from '../../targets/index.ts';
 import type { Choice } from '../passes/select-kernels.ts';
 import type { Source } from '../render/index.ts';
 import { COMPILER_VERSION } from '../version.ts';
 import type { Program } from './artifact.ts';
 import { sha256 } from './fingerprint.ts';
+import { writeSources } from './sources.ts';
 
 /**
  * The program of a model for a target whose driver compiles kernels when the model is opened: one file with all that it needs,
@@ -20,10 +21,7 @@ export function driverProgram(
   const key = sha256(JSON.stringify(contents));
   const write = async (folder: string) => {
     await writeFile(join(folder, 'model.json'), JSON.stringify({ ...contents, key }));
-    for (const { file, text } of sources) {
-      await mkdir(dirname(join(folder, file)), { recursive: true });
-      await writeFile(join(folder, file), text);
-    }
+    await writeSources(folder, sources);
   };
   return {
     target,

@@ -1,4 +1,3 @@
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BitnetError } from '../../errors.ts';
 import { cuda } from '../../targets/index.ts';
@@ -9,6 +8,7 @@ import { sha256 } from './fingerprint.ts';
 import { codeOf, type GpuCompiler } from './gpu-compiler.ts';
 import { withCachedLibrary } from './library.ts';
 import { ownGpus } from './own-gpus.ts';
+import { writeSources } from './sources.ts';
 
 /**
  * The architectures to build for: those asked for, with commas; else those of this machine's GPUs; else all that the
@@ -74,7 +74,7 @@ export async function writeGpuLibrary(
 ): Promise<void> {
   const key = gpuLibraryKey(sources, compiler, architectures);
   const { library } = compiler;
-  for (const { file, text } of sources) await writeFile(join(folder, file), text);
+  await writeSources(folder, sources);
   const job = { architectures, flags: [...cuda.flags, `-DBN_MODEL_KEY="${key}"`], signal };
   await withCachedLibrary(join(folder, library), `${key}-${library}`, () => compiler.build(folder, job), signal);
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { cp, mkdir, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname, extname, join } from 'node:path';
+import { cp, mkdir, rename, rm } from 'node:fs/promises';
+import { extname, join } from 'node:path';
 import { WASM } from '../../artifact/machine.ts';
 import type { Target } from '../../targets/target.ts';
 import type { Choice } from '../passes/select-kernels.ts';
@@ -10,6 +10,7 @@ import { cacheFolder } from './cache-folder.ts';
 import { buildLibrary } from './cmake.ts';
 import { sha256 } from './fingerprint.ts';
 import { withLock } from './lock.ts';
+import { writeSources } from './sources.ts';
 import type { Compiler } from './toolchain.ts';
 import { buildModule } from './wasm.ts';
 
@@ -47,11 +48,7 @@ export async function writeLibrary(
   signal?: AbortSignal,
 ): Promise<string> {
   const key = libraryKey(sources, target, compiler);
-  await mkdir(folder, { recursive: true });
-  for (const { file, text } of [...sources, renderBuildScript(sources, target, key)]) {
-    await mkdir(dirname(join(folder, file)), { recursive: true });
-    await writeFile(join(folder, file), text);
-  }
+  await writeSources(folder, [...sources, renderBuildScript(sources, target, key)]);
   const build = async () => {
     if (target.arch === WASM) await buildModule(folder, unitsOf(sources), target, key, compiler, signal);
     else await buildLibrary(folder, target, compiler, signal);

@@ -69,6 +69,12 @@ if (executable === undefined || unbuilt !== undefined) {
   };
   const tell = async (page: Page, maxTokens = 8) =>
     (await ask<Story>(page, 'generate', PROMPT, { temperature: 0, maxTokens })).tokens;
+  /** Loads the model, and tells what of its weights the server was asked for. */
+  const rangesOfLoading = async (page: Page, server: StaticServer) => {
+    server.requests.length = 0;
+    assert.is((await ask<Loaded>(page, 'load', '/model')).error, undefined);
+    return weightRequests(server).map(({ range }) => range);
+  };
   const weightRequests = ({ requests }: StaticServer) => requests.filter(({ path }) => path.includes('/weights/'));
 
   for (const isolated of [true, false]) {
@@ -151,10 +157,7 @@ if (executable === undefined || unbuilt !== undefined) {
     for (const [end, text, ranges] of spoils) {
       await ask(page, 'spoil', end, text);
       await again(page);
-      server.requests.length = 0;
-      assert.is((await ask<Loaded>(page, 'load', '/model')).error, undefined);
-      const asked = weightRequests(server).map(({ range }) => range);
-      assert.equal(asked, ranges);
+      assert.equal(await rangesOfLoading(page, server), ranges);
       assert.equal(await tell(page), greedy.slice(0, 8));
     }
     await page.context().close();
@@ -191,10 +194,7 @@ if (executable === undefined || unbuilt !== undefined) {
     const { origin } = new URL(page.url());
     await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: PIECE + (2 << 20) });
     for (const ranges of [[undefined], [`bytes=${PIECE}-`]]) {
-      server.requests.length = 0;
-      assert.is((await ask<Loaded>(page, 'load', '/model')).error, undefined);
-      const asked = weightRequests(server).map(({ range }) => range);
-      assert.equal(asked, ranges);
+      assert.equal(await rangesOfLoading(page, server), ranges);
     }
     assert.equal(await tell(page), greedy.slice(0, 8));
     await page.context().close();
